@@ -17,7 +17,7 @@
 #pragma GCC poison gets strtok atoi atol atoll   /* use text_parse_integer() */
 #pragma GCC poison system popen tmpnam mktemp    /* use process_spawn(), file_write_atomic() */
 #pragma GCC poison gmtime localtime ctime asctime /* use clock_format() */
-#pragma GCC poison alloca fork                   /* use memory_allocate(), process_spawn() */
+#pragma GCC poison fork                 /* use memory_allocate(), process_spawn() */
 /* clang-format on */
 
 #endif

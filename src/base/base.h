@@ -27,7 +27,7 @@
 
 /* ---------------------------------------------------------------- attributes */
 
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(template_, first) __attribute__((format(printf, template_, first)))
 #define MUST_CHECK                 __attribute__((warn_unused_result))
 #define CLEANUP(function)          __attribute__((cleanup(function)))
 #define UNUSED                     __attribute__((unused))

@@ -1,0 +1,45 @@
+#include "base/base.h"
+
+#include <stdlib.h>
+
+void json_cleanup(json_t **json) {
+    json_decref(*json);
+    *json = NULL;
+}
+
+char *json_canonical(const json_t *json, struct error **err) {
+    char *text =
+        json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    if (!text)
+        error_set_memory(err);
+    return text;
+}
+
+json_t *json_parse(const char *text, size_t size, struct error **err) {
+    json_error_t problem;
+    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &problem);
+    if (!json)
+        error_set(err, ERROR_INVALID, "line %d, column %d: not JSON: %s", problem.line,
+                  problem.column, problem.text);
+    return json;
+}
+
+json_t *json_read_file(int directory, const char *path, size_t maximum, struct error **err) {
+    OWN_BUFFER text = {.maximum = maximum};
+    if (file_read_all(directory, path, maximum, &text, err) < 0)
+        return NULL;
+    json_t *json = json_parse(buffer_text(&text), text.size, err);
+    if (!json)
+        error_wrap(err, "%s", path);
+    return json;
+}
+
+const char *json_get_string(const json_t *object, const char *key, const char *fallback) {
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : fallback;
+}
+
+int64_t json_get_integer(const json_t *object, const char *key, int64_t fallback) {
+    const json_t *value = json_object_get(object, key);
+    return json_is_integer(value) ? json_integer_value(value) : fallback;
+}
