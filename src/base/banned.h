@@ -11,6 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Some C libraries define these as macros, which cannot be poisoned. */
+#undef strcpy
+#undef strcat
+#undef strncat
+#undef strncpy
+#undef strtok
+
 /* clang-format off */
 #pragma GCC poison strcpy strcat strncat strncpy /* use buffer_append() */
 #pragma GCC poison sprintf vsprintf              /* use buffer_format() or snprintf() */
