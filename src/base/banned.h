@@ -17,6 +17,8 @@
 #undef strncat
 #undef strncpy
 #undef strtok
+#undef sprintf
+#undef vsprintf
 
 /* clang-format off */
 #pragma GCC poison strcpy strcat strncat strncpy /* use buffer_append() */
@@ -24,7 +26,7 @@
 #pragma GCC poison gets strtok atoi atol atoll   /* use text_parse_integer() */
 #pragma GCC poison system popen tmpnam mktemp    /* use process_spawn(), file_write_atomic() */
 #pragma GCC poison gmtime localtime ctime asctime /* use clock_format() */
-#pragma GCC poison fork                 /* use memory_allocate(), process_spawn() */
+#pragma GCC poison fork /* use process_spawn() */
 /* clang-format on */
 
 #endif
