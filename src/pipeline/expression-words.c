@@ -17,6 +17,7 @@ static const char *const refused[] = {
 struct scanner {
     const char *at, *start;
     unsigned nesting;
+    bool unbalanced; /* a bracket that is not closed, or closed before it is opened */
 };
 
 static bool is_word_character(char c) {
@@ -69,7 +70,7 @@ static int scan_word(struct scanner *scanner, struct error **err) {
 }
 
 static int scan_program(struct scanner *scanner, char until, struct error **err) {
-    unsigned depth = 0;
+    long depth = 0;
     while (*scanner->at) {
         char c = *scanner->at;
         if (c == '"') {
@@ -86,18 +87,22 @@ static int scan_program(struct scanner *scanner, char until, struct error **err)
                 scanner->at++;
         } else {
             scanner->at++;
-            if (c == '(')
-                depth++;
-            else if (c == ')' && until == ')' && depth == 0)
+            if (c == ')' && until == ')' && depth == 0)
                 return 0;
-            else if (c == ')' && depth)
-                depth--;
+            depth += strchr("([{", c) ? 1 : (strchr(")]}", c) ? -1 : 0);
+            scanner->unbalanced = scanner->unbalanced || depth < 0;
         }
     }
+    scanner->unbalanced = scanner->unbalanced || depth || until;
     return 0;
 }
 
 int expression_check_words(const char *program, struct error **err) {
     struct scanner scanner = {.at = program, .start = program};
     return scan_program(&scanner, '\0', err);
+}
+
+bool expression_is_balanced(const char *program) {
+    struct scanner scanner = {.at = program, .start = program};
+    return scan_program(&scanner, '\0', NULL) == 0 && !scanner.unbalanced;
 }

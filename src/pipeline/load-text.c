@@ -34,24 +34,12 @@ static char *scoped_jq(struct loader *loader, const struct scope *scope, const s
     return loader_format(loader, "%s", buffer_text(&text));
 }
 
-static void check_jq(struct loader *loader, const struct node *node, const char *what,
-                     const char *program) {
-    OWN_ERROR error = NULL;
-    if (!loader->programs && !(loader->programs = expression_cache_new())) {
-        loader->trouble.no_memory = true;
-        return;
-    }
-    if (!expression_cache_get(loader->programs, program, &error))
-        node_error(&loader->trouble, node, error ? error->hint : NULL, "%s: %s", what,
-                   error ? error->message : "jq does not compile");
-}
-
 const char *load_jq(struct loader *loader, const struct scope *scope, const struct node *node,
                     const char *what) {
     const char *text = node->kind == NODE_BOOLEAN ? node->text : scalar_text(loader, node, what);
     if (!text)
         return NULL;
-    check_jq(loader, node, what, text);
+    add_program(loader, node, what, text);
     return scoped_jq(loader, scope, node, text);
 }
 
@@ -181,7 +169,7 @@ static int on_use(const char *inside, size_t offset, void *context, struct error
         use_path(rewriting, inside);
         return 0;
     }
-    check_jq(rewriting->loader, rewriting->node, "${…}", inside);
+    add_program(rewriting->loader, rewriting->node, "${…}", inside);
     const char *program = scoped_jq(rewriting->loader, rewriting->draft->scope, rewriting->node,
                                     inside);
     if (program)

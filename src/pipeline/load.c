@@ -229,6 +229,7 @@ static void load_document(struct loader *loader, struct node *document) {
     for (size_t i = 0; i < loader->draft_count && !loader->trouble.no_memory; i++)
         load_step(loader, loader->drafts[i]);
     load_outputs(loader, whole);
+    check_programs(loader);
     if (loader->draft_count && !loader->trouble.no_memory)
         link_steps(loader);
     loader->pipeline->document = node_to_json(document);
@@ -249,7 +250,6 @@ static void loader_release(struct loader *loader) {
     memory_free(loader->scopes);
     memory_free(loader->parameters);
     memory_free(loader->inputs);
-    expression_cache_free(loader->programs);
     pipeline_free(loader->pipeline);
 }
 

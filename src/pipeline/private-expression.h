@@ -19,6 +19,9 @@ json_t *jv_to_json(jv value, size_t *budget);
 /* Refuses what would read the world or hang: input, env, debug, include… */
 int expression_check_words(const char *program, struct error **err) MUST_CHECK;
 
+/* True when every bracket is closed: then it may stand between brackets. */
+bool expression_is_balanced(const char *program);
+
 /* Stops a jq that runs for too long. */
 struct watchdog;
 struct watchdog *watchdog_new(jq_state *jq) MUST_CHECK;

@@ -36,6 +36,8 @@ struct condition {
     struct condition *next;
 };
 
+struct program;
+
 /* A step on its way. All indexes into steps are indexes of drafts until link.c renames them. */
 struct draft {
     struct step step;
@@ -74,7 +76,7 @@ struct loader {
     struct scope **scopes; /* the whole first; callers before what they call */
     size_t scope_count, scope_capacity;
     bool medperf;
-    struct expression_cache *programs; /* checked jq, so that each is compiled once */
+    struct program *programs; /* jq to be checked */
 };
 
 /* --- load-value.c: typed values of keys; they report what is wrong and go on */
@@ -117,6 +119,12 @@ const char *load_path_template(struct loader *loader, struct draft *draft, const
                                const char *path);
 const char *load_jq(struct loader *loader, const struct scope *scope, const struct node *node,
                     const char *what);
+
+/* --- load-program.c: compiling takes milliseconds, so the programs of a pipeline are compiled
+ * together, and one by one only when there is a mistake among them */
+void add_program(struct loader *loader, const struct node *node, const char *what,
+                 const char *program);
+void check_programs(struct loader *loader);
 
 /* --- load-reference.c */
 struct draft *find_draft(struct loader *loader, const struct scope *scope, const char *name);
