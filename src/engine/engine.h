@@ -1,0 +1,170 @@
+/*
+ * engine — runs: planning, the task state machine, scheduling, reuse, decisions.
+ *
+ * A *home* is a folder that holds everything of one installation: the database, the runs' records
+ * and logs, the results. Any number of programs may open a home to ask or to command; at most one
+ * at a time *drives* it (holds its lock, launches tasks, writes states). Whoever calls
+ * engine_drive() while another drives becomes a follower: it watches, and takes over when the
+ * driver goes away, however that happened.
+ *
+ * Everything that changes a run goes through a command in the database. A command is durable when
+ * engine_command() returns and is applied by the driver, or at the next drive.
+ */
+#ifndef GLOVEBOX_ENGINE_H
+#define GLOVEBOX_ENGINE_H
+
+#include "base/base.h"
+#include "compute/compute.h"
+#include "pipeline/pipeline.h"
+
+enum task_state {
+    TASK_WAITING, /* for what comes before it */
+    TASK_READY,   /* for room to run */
+    TASK_RUNNING,
+    TASK_DECIDING, /* for a person */
+    TASK_SLEEPING, /* for a time, a file or a condition */
+    TASK_SUCCEEDED,
+    TASK_REUSED, /* succeeded without running: the same work was done before */
+    TASK_SKIPPED,
+    TASK_FAILED,
+    TASK_CANCELLED,
+    TASK_STATE_COUNT
+};
+const char *task_state_name(enum task_state state);
+bool task_state_is_final(enum task_state state);
+
+enum run_state {
+    RUN_PLANNED, /* nobody has driven it yet */
+    RUN_RUNNING,
+    RUN_PAUSED,  /* by a person */
+    RUN_WAITING, /* only people can move it on */
+    RUN_SUCCEEDED,
+    RUN_FAILED,
+    RUN_CANCELLED,
+    RUN_STATE_COUNT
+};
+const char *run_state_name(enum run_state state);
+
+struct engine;
+
+struct engine_options {
+    const char *home;   /* absolute; made (mode 0700) when it is not there */
+    const char *driver; /* name of a compute driver; NULL: "process" */
+    bool read_only;     /* only ask: a missing home is ERROR_NOT_FOUND */
+};
+/* Opens a home. ERROR_UNSUPPORTED when it was written by a newer version of this program. */
+int engine_open(const struct engine_options *options, struct engine **ret,
+                struct error **err) MUST_CHECK;
+void engine_close(struct engine *engine);
+void engine_cleanup(struct engine **engine);
+#define OWN_ENGINE CLEANUP(engine_cleanup) struct engine *
+/* What --home, $GLOVEBOX_HOME, $XDG_DATA_HOME and $HOME say, in this order. Caller frees. */
+char *engine_default_home(const char *given, struct error **err) MUST_CHECK;
+const char *engine_home(const struct engine *engine);
+
+/* ---------------------------------------------------------------- making runs */
+
+struct run_request {
+    const json_t *parameters; /* bound: see pipeline_bind_parameters() */
+    const json_t *inputs;     /* bound: see pipeline_bind_inputs() */
+    const char *output; /* folder for the pipeline's outputs, absolute; NULL: in the run's folder */
+    const char *from;   /* "STEP" or "STEP@PARTITION": run it and what follows anew; or NULL */
+    const char *const *only; /* "STEP"…: run these and what they need; the rest is skipped */
+    size_t only_count;
+    bool no_reuse; /* run everything anew */
+};
+/* Records a run durably; nothing starts. *ret_name ("covidnet-7") is the caller's to free. */
+int engine_create_run(struct engine *engine, const struct pipeline *pipeline,
+                      const struct run_request *request, char **ret_name,
+                      struct error **err) MUST_CHECK;
+/* The full name for what a person typed: a name, a unique prefix, a number, or "last". */
+int engine_find_run(struct engine *engine, const char *given, char **ret_name,
+                    struct error **err) MUST_CHECK;
+
+/* -------------------------------------------------------------------- driving */
+
+struct drive_options {
+    bool wait; /* go on waiting for people instead of returning RUN_WAITING */
+    /* Called from the loop about every `interval` ms and at each end of a task; return false to
+     * stop driving (running tasks go on under their keeper). May be NULL. */
+    bool (*progress)(void *context);
+    void *context;
+    int64_t interval;
+};
+/* Drives (or follows) until the run ends, waits for people, or is paused. Other runs of the home
+ * that are under way are driven along, but not waited for. */
+int engine_drive(struct engine *engine, const char *run, const struct drive_options *options,
+                 enum run_state *ret_state, struct error **err) MUST_CHECK;
+/* True while some program drives this home. */
+bool engine_is_driven(struct engine *engine);
+
+/* ------------------------------------------------------------------- commands */
+
+/* `where` below is "STEP", "STEP@PARTITION" or NULL (the whole run). Each returns when the
+ * command is durable; with a driver it takes effect at once, else it is applied here and now as
+ * far as no task must run. ERROR_NOT_FOUND (with the nearest name as hint) for an unknown step or
+ * partition, ERROR_INVALID when the state does not allow it. */
+int engine_cancel(struct engine *engine, const char *run, const char *where,
+                  struct error **err) MUST_CHECK;
+int engine_pause(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
+int engine_resume(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
+/* Failed, cancelled and blocked tasks get another chance. */
+int engine_retry(struct engine *engine, const char *run, const char *where,
+                 struct error **err) MUST_CHECK;
+/* This task (these tasks) and all that depends on them run anew, even if nothing changed. */
+int engine_restart(struct engine *engine, const char *run, const char *where,
+                   struct error **err) MUST_CHECK;
+/* A person says that a task need not run. `succeeded` false: it is skipped. */
+int engine_mark(struct engine *engine, const char *run, const char *where, bool succeeded,
+                const char *reason, struct error **err) MUST_CHECK;
+int engine_decide(struct engine *engine, const char *run, const char *where, bool approved,
+                  const char *note, const char *who, struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------ questions */
+
+/* Array, newest first, of {run, pipeline, version, state, created, started, ended, tasks: {…}}. */
+json_t *engine_runs(struct engine *engine, unsigned maximum, struct error **err) MUST_CHECK;
+/* {run, pipeline, version, state, created, started, ended, output, note, tasks: {counts by
+ * state}, steps: [{step, type, title, tasks: {counts by state}, total (known so far), expanded
+ * (whether that is all), seconds (mean of the finished, null)}], waiting: [{step, partition,
+ * message, since}], failed: [{step, partition, cause, exit, detail, log}] (the first 20),
+ * running: [{step, partition, started}] (the first 20)}. */
+json_t *engine_status(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
+/* Calls `use` with each task {step, partition, state, attempts, exit, cause, started, ended} in
+ * order of step and partition. `step` and `state` filter when not NULL. */
+int engine_tasks(struct engine *engine, const char *run, const char *step, const char *state,
+                 int (*use)(const json_t *task, void *context, struct error **err), void *context,
+                 struct error **err) MUST_CHECK;
+/* One task whole: as above plus attempts: [{number, command, started, ended, exit, signal, cause,
+ * detail, peak_memory, cpu_user, cpu_system, log, box}], key, output (digest), output_path,
+ * result, reason. */
+json_t *engine_task(struct engine *engine, const char *run, const char *where,
+                    struct error **err) MUST_CHECK;
+/* {step, partition, state, because: "sentence", details: [...]} for people and scripts. */
+json_t *engine_why(struct engine *engine, const char *run, const char *where,
+                   struct error **err) MUST_CHECK;
+/* Events of a run after `after` (0: from the start), oldest first, at most `maximum`:
+ * [{id, at, kind, step, partition, …}]. */
+json_t *engine_events(struct engine *engine, const char *run, int64_t after, unsigned maximum,
+                      struct error **err) MUST_CHECK;
+/* The run's pipeline as it was when the run was made. */
+struct pipeline *engine_pipeline(struct engine *engine, const char *run,
+                                 struct error **err) MUST_CHECK;
+/* The run's own folder. Caller frees. */
+char *engine_run_folder(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
+
+/* ---------------------------------------------------------------- housekeeping */
+
+struct gc_report {
+    uint64_t results, bytes; /* dropped, or what would be */
+    uint64_t work_folders;
+};
+/* Drops the bytes of results: those that no run's outputs need and that are older than
+ * `older_than` ms. Recipes and digests stay, so that a later run still knows what is unchanged. */
+int engine_gc(struct engine *engine, int64_t older_than, bool dry_run, struct gc_report *ret,
+              struct error **err) MUST_CHECK;
+/* Removes a finished run, its logs and its record. */
+int engine_remove(struct engine *engine, const char *run, bool dry_run, struct gc_report *ret,
+                  struct error **err) MUST_CHECK;
+
+#endif
