@@ -129,7 +129,7 @@ static int fetch_to(struct batch *batch, const struct wanted_file *wanted, const
     struct fetcher *self = batch->context;
     uint8_t digest[SHA256_SIZE];
     char hex[SHA256_HEX_SIZE];
-    uint64_t size;
+    uint64_t size = 0;
     OWN_FD from =
         openat(batch->directory, batch->name,
                O_RDONLY | O_CLOEXEC | O_NONBLOCK | (batch->directory < 0 ? 0 : O_NOFOLLOW));
