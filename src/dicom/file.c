@@ -73,7 +73,7 @@ static int parse_meta(struct dicom_file *file, size_t *offset, bool partial, boo
         .bytes = (uint8_t *)file->bytes.data,
         .size = file->bytes.size,
         .partial = partial,
-        .stop = DICOM_TAG(0x0003, 0),
+        .only_group = 0x0002,
     };
     size_t start = *offset;
     if (parser.size - start < 8 || load16(parser.bytes + start) != 0x0002)

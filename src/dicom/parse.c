@@ -290,7 +290,7 @@ static int parse_value(struct parser *parser, struct dicom_dataset *dataset,
     element->size = length;
     if (element->vr == DICOM_UN && !parser->big_endian) {
         enum dicom_vr known = dictionary_vr(parser, element->tag);
-        if (known == DICOM_SQ || dicom_tag_is_private(element->tag))
+        if (known == DICOM_SQ || known == DICOM_UN)
             open_unknown_sequence(parser, dataset, element, *offset);
         else
             element->vr = known;
@@ -342,6 +342,8 @@ int parse_dataset(struct parser *parser, struct dicom_dataset *dataset, size_t *
             return ran_out(parser, *offset, "an element's header", err);
         }
         if (top && parser->stop && header.tag >= parser->stop)
+            return 0;
+        if (top && parser->only_group && DICOM_GROUP(header.tag) != parser->only_group)
             return 0;
         if (header.tag == TAG_ITEM_END && !top) {
             *offset += header.size;

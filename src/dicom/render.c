@@ -224,8 +224,8 @@ static void window_of_range(struct transform *transform, const struct dicom_fram
     }
     transform->voi.values = NULL;
     transform->shape = SHAPE_EXACT;
-    transform->center = (low + high) / 2;
-    transform->width = high > low ? high - low : 1;
+    transform->width = high > low ? high - low : 1; /* one value only: black */
+    transform->center = low + transform->width / 2;
     transform->has_window = true;
 }
 
