@@ -58,14 +58,15 @@ static void value_cases(struct buffer *out, const char *scope, const struct opti
     }
 }
 
-static void takes_value_words(struct buffer *out, const struct option_entry *options,
-                              size_t count) {
+/* The patterns of options that take a value, for skipping it. */
+static void takes_value(struct buffer *out, const char *scope, const struct option_entry *options,
+                        size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (!options[i].value)
             continue;
-        buffer_format(out, " | --%s", options[i].name);
+        buffer_format(out, "%s:--%s | ", scope, options[i].name);
         if (options[i].letter)
-            buffer_format(out, " | -%c", options[i].letter);
+            buffer_format(out, "%s:-%c | ", scope, options[i].letter);
     }
 }
 
@@ -104,17 +105,25 @@ static void function_head(struct buffer *out) {
                        "    # The command is the first word that is no option nor the value of "
                        "one.\n"
                        "    for ((at = 1; at < COMP_CWORD; at++)); do\n"
-                       "        case ${COMP_WORDS[at]} in\n"
-                       "        ''");
-    takes_value_words(out, global_options, global_option_count);
+                       "        case $command:${COMP_WORDS[at]} in\n"
+                       "        ");
+    takes_value(out, "*", global_options, global_option_count);
     for (size_t i = 0; i < command_count; i++)
-        takes_value_words(out, command_table[i]->options, command_table[i]->option_count);
-    buffer_append(out, ") ((at += 1)) ;;\n"
-                       "        -*) ;;\n"
+        if (!command_table[i]->hidden)
+            takes_value(out, command_table[i]->name, command_table[i]->options,
+                        command_table[i]->option_count);
+    /* bash takes NAME=PATH for three words. */
+    buffer_append(out, "*:=) ((at += 1)) ;;\n"
+                       "        *:-*) ;;\n"
                        "        *) if [[ -z $command ]]; then command=${COMP_WORDS[at]}; "
                        "else ((count += 1)); fi ;;\n"
                        "        esac\n"
-                       "    done\n");
+                       "    done\n"
+                       "    if [[ $word == = || $previous == = ]]; then\n"
+                       "        mapfile -t COMPREPLY < <(compgen -f -- \"${word#=}\")\n"
+                       "        compopt -o filenames\n"
+                       "        return\n"
+                       "    fi\n");
 }
 
 static void option_lists(struct buffer *out) {

@@ -5,11 +5,22 @@
 
 /* --------------------------------------------------------------------- troff */
 
-/* Text for troff: backslashes, dashes that must stay ASCII, and leading dots and quotes. */
-static void troff(struct buffer *out, const char *text, size_t size) {
+#define TROFF_COLUMNS 72
+
+/* Text for troff: backslashes, dashes that must stay ASCII, and leading dots and quotes. `fill`:
+ * source lines are broken at blanks when they grow long, and after each sentence. */
+static void troff(struct buffer *out, const char *text, size_t size, bool fill) {
+    size_t begin = 0; /* of the source line */
     for (size_t i = 0; i < size; i++) {
         char c = text[i];
-        if (i == 0 && (c == '.' || c == '\''))
+        bool sentence = i > 0 && (text[i - 1] == '.' || text[i - 1] == ':') && c == ' ';
+        size_t word = c == ' ' ? strcspn(text + i + 1, " \n") : 0;
+        if (fill && c == ' ' && (sentence || i - begin + word > TROFF_COLUMNS)) {
+            buffer_append_char(out, '\n');
+            begin = i + 1;
+            continue;
+        }
+        if (i == begin && (c == '.' || c == '\''))
             buffer_append(out, "\\&");
         if (c == '\\')
             buffer_append(out, "\\e");
@@ -25,7 +36,16 @@ static void troff(struct buffer *out, const char *text, size_t size) {
 }
 
 static void troff_text(struct buffer *out, const char *text) {
-    troff(out, text, strlen(text));
+    troff(out, text, strlen(text), true);
+}
+
+static void troff_help(struct buffer *out, const char *help, const char *choices) {
+    OWN_BUFFER text = {0};
+    buffer_append(&text, help);
+    if (choices)
+        buffer_format(&text, " (%s)", choices);
+    buffer_append_char(&text, '.');
+    troff_text(out, buffer_text(&text));
 }
 
 /* Paragraphs, and indented lines as literal blocks. */
@@ -43,7 +63,7 @@ static void troff_description(struct buffer *out, const char *text) {
         literal = is_literal;
         if (size > 0) {
             size_t skip = is_literal ? strspn(text, " ") : 0;
-            troff(out, text + skip, size - skip);
+            troff(out, text + skip, size - skip, !is_literal);
             buffer_append_char(out, '\n');
             start = false;
         }
@@ -74,13 +94,10 @@ static void troff_options(struct buffer *out, const struct option_entry *options
         if (option->value)
             buffer_format(out, " \\fI%s\\fP", option->value);
         buffer_append_char(out, '\n');
-        troff_text(out, option->help);
-        if (option->choices) {
-            buffer_append(out, " (");
-            troff_text(out, option->choices);
-            buffer_append(out, ")");
-        }
-        buffer_append(out, option->repeats ? ".\nMay be given several times.\n" : ".\n");
+        troff_help(out, option->help, option->choices);
+        buffer_append_char(out, '\n');
+        if (option->repeats)
+            buffer_append(out, "May be given several times.\n");
     }
 }
 
@@ -92,13 +109,8 @@ static void troff_arguments(struct buffer *out, const struct command *command) {
         buffer_append(out, ".TP\n\\fI");
         troff_text(out, entry->name);
         buffer_append(out, "\\fP\n");
-        troff_text(out, entry->help);
-        if (entry->choices) {
-            buffer_append(out, " (");
-            troff_text(out, entry->choices);
-            buffer_append(out, ")");
-        }
-        buffer_append(out, ".\n");
+        troff_help(out, entry->help, entry->choices);
+        buffer_append_char(out, '\n');
     }
 }
 
@@ -129,11 +141,11 @@ static void troff_examples(struct buffer *out, const char *examples) {
         size_t size = strcspn(at, "\n");
         if (at[0] == '#') {
             buffer_append(out, ".TP\n");
-            troff(out, at + 2, size - 2);
+            troff(out, at + 2, size - 2, true);
             buffer_append(out, "\n");
         } else {
             buffer_append(out, "\\fB");
-            troff(out, at, size);
+            troff(out, at, size, false);
             buffer_append(out, "\\fP\n");
         }
         at += size + (at[size] == '\n');
@@ -181,14 +193,14 @@ int manual_page(const struct command *command, struct buffer *out, struct error 
     troff_text(out, name);
     buffer_append(out, " \\- ");
     troff_text(out, command->summary);
-    buffer_append(out, "\n.SH SYNOPSIS\n\\fB");
+    buffer_append(out, "\n.SH SYNOPSIS\n.nh\n.ad l\n\\fB");
     troff_text(out, synopsis.parts[0]);
     buffer_append(out, "\\fP\n");
     for (size_t i = 1; i < synopsis.count; i++) {
         troff_text(out, synopsis.parts[i]);
         buffer_append_char(out, '\n');
     }
-    buffer_append(out, ".SH DESCRIPTION\n");
+    buffer_append(out, ".ad\n.hy\n.SH DESCRIPTION\n");
     troff_description(out, command->description);
     troff_arguments(out, command);
     buffer_append(out, ".SH OPTIONS\n");

@@ -109,7 +109,10 @@ static void draw_head(struct picture *picture) {
     int64_t left = text_equal(state, "running") ? progress_left(status, picture->now) : -1;
     if (left >= 0) {
         buffer_append(&text, ", about ");
-        text_format_duration(&text, left < 1000 ? 1000 : left / 1000 * 1000);
+        if (left < 10000)
+            buffer_append(&text, "a few seconds");
+        else
+            text_format_duration(&text, left);
         buffer_append(&text, " left");
     }
     unsigned used = (unsigned)(text_width(name) + 2 + strlen(state));
@@ -178,6 +181,8 @@ static void draw_bar(struct picture *picture, const json_t *counts, int64_t tota
         style_end(picture->out, picture->terminal->colour, parts[i].style);
         left -= columns;
     }
+    if (left == 0)
+        return;
     style_begin(picture->out, picture->terminal->colour, STYLE_FAINT);
     for (; left > 0; left--)
         buffer_append(picture->out, unicode ? "░" : ".");
@@ -198,7 +203,7 @@ static void note_text(const json_t *step, struct buffer *out) {
     static const struct {
         const char *state, *say;
     } notes[] = {
-        {"failed", "failed"},   {"cancelled", "cancelled"}, {"deciding", "wait for you"},
+        {"failed", "failed"},   {"cancelled", "cancelled"}, {"deciding", "for you to decide"},
         {"running", "running"}, {"sleeping", "sleeping"},   {"reused", "reused"},
         {"skipped", "skipped"},
     };

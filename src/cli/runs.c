@@ -38,7 +38,7 @@ static void print_run(const json_t *run, unsigned name, unsigned pipeline,
     if (failed > 0)
         buffer_format(out, "  %lld failed", (long long)failed);
     if (people > 0)
-        buffer_format(out, "  %lld wait for you", (long long)people);
+        buffer_format(out, "  %lld for you to decide", (long long)people);
     buffer_append_char(out, '\n');
 }
 
