@@ -1,0 +1,33 @@
+#include "cli/change.h"
+
+#include "cli/session.h"
+#include "cli/terminal.h"
+
+#include <pwd.h>
+#include <unistd.h>
+
+char *change_who(void) {
+    struct passwd entry, *found = NULL;
+    char space[4096];
+    if (getpwuid_r(getuid(), &entry, space, sizeof(space), &found) == 0 && found)
+        return memory_copy_string(found->pw_name);
+    return memory_format("uid %u", (unsigned)getuid());
+}
+
+int change_report(const struct invocation *invocation, const char *run, const char *where,
+                  const char *done, struct error **err) {
+    if (given_flag(invocation, "json")) {
+        OWN_JSON json = json_pack("{s:s, s:s, s:s?}", "run", run, "command",
+                                  invocation->command->name, "where", where);
+        return json ? print_json(json, false, err) : error_set_memory(err);
+    }
+    OWN_BUFFER out = {0};
+    text_append_printable(&out, run);
+    if (where) {
+        buffer_append_char(&out, ' ');
+        text_append_printable(&out, where);
+    }
+    buffer_format(&out, ": %s\n", done);
+    tell(invocation, "%s", buffer_text(&out));
+    return 0;
+}

@@ -1,0 +1,32 @@
+/*
+ * Commands that set a run going: drive it here with progress, or let a program in the background
+ * drive it. Private to the room.
+ */
+#ifndef GLOVEBOX_CLI_FOLLOW_H
+#define GLOVEBOX_CLI_FOLLOW_H
+
+#include "cli/session.h"
+#include "cli/terminal.h"
+
+/* Drives (or follows) `run` here until it ends or only people can move it on, shows how it moves,
+ * and says at the end what came out. Returns the exit status.
+ *
+ * Ctrl-C, a closed terminal and SIGTERM end the driving, not the tasks: those that run go on under
+ * their keepers, and the run goes on from there with `glovebox resume`. A second Ctrl-C ends this
+ * program at once; nothing is lost by that either. */
+int follow_run(const struct invocation *invocation, struct engine *engine, const char *run,
+               bool wait, struct error **err) MUST_CHECK;
+/* Starts a program in the background that drives `run`; its messages go to drive.log in the run's
+ * folder. Returns when it drives, or with its reason when it does not. */
+int follow_detach(const struct invocation *invocation, struct engine *engine, const char *run,
+                  struct error **err) MUST_CHECK;
+/* After a command was given that lets tasks run: --detach, or someone who drives already, or here.
+ * Returns the exit status. */
+int follow_command(const struct invocation *invocation, struct engine *engine, const char *run,
+                   struct error **err) MUST_CHECK;
+
+/* What came of a run, for people: state, outputs, failures, what waits and how to go on. */
+int summary_append(struct engine *engine, const char *run, const struct terminal *terminal,
+                   struct buffer *out, struct error **err) MUST_CHECK;
+
+#endif

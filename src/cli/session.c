@@ -1,0 +1,85 @@
+#include "cli/session.h"
+
+#include "cli/terminal.h"
+#include "compute/compute.h"
+#include "tools/tools.h"
+
+#include <unistd.h>
+
+int session_open(const struct invocation *invocation, bool read_only, struct engine **ret,
+                 struct error **err) {
+    OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), err);
+    if (!home)
+        return -1;
+    struct engine_options options = {.home = home, .read_only = read_only};
+    return engine_open(&options, ret, err);
+}
+
+int session_open_run(const struct invocation *invocation, bool read_only, struct engine **ret,
+                     char **ret_run, struct error **err) {
+    OWN_ENGINE engine = NULL;
+    if (session_open(invocation, read_only, &engine, err) < 0)
+        return -1;
+    if (engine_find_run(engine, given_argument(invocation, 0), ret_run, err) < 0)
+        return -1;
+    *ret = take(&engine);
+    return 0;
+}
+
+/* --------------------------------------------------------------- pipelines */
+
+static bool can_run_images(void) {
+    for (const struct driver *const *driver = compute_drivers(); *driver; driver++)
+        if ((*driver)->runs_images)
+            return true;
+    return false;
+}
+
+struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
+                              struct error **err) {
+    OWN_MEMORY(const char *) names = memory_array(tool_count, sizeof(*names));
+    if (!names) {
+        error_set_memory(err);
+        return NULL;
+    }
+    for (size_t i = 0; i < tool_count; i++)
+        names[i] = tools[i]->name;
+    struct pipeline_options options = {
+        .tools = names,
+        .tool_count = tool_count,
+        .can_run_images = can_run_images(),
+        .image_remedy = "this version of glovebox has no container driver: install a version that "
+                        "has one, or make the step a tool or a command",
+    };
+    return pipeline_load(path, &options, diagnostics, err);
+}
+
+int session_print_diagnostics(const struct invocation *invocation,
+                              const struct diagnostics *diagnostics, struct error **err) {
+    struct terminal terminal;
+    terminal_examine(invocation, STDERR_FILENO, &terminal);
+    OWN_BUFFER out = {0};
+    diagnostics_print(diagnostics, terminal.colour, &out);
+    if (diagnostics->errors > 1)
+        buffer_format(&out, "%zu errors\n", diagnostics->errors);
+    if (buffer_check(&out, err) < 0)
+        return -1;
+    (void)fwrite(buffer_text(&out), 1, out.size, stderr);
+    return 0;
+}
+
+/* One line each; names in messages may come from files. */
+static void print_line(const char *prefix, const char *text) {
+    OWN_BUFFER out = {0};
+    buffer_append(&out, prefix);
+    text_append_printable(&out, text);
+    buffer_append_char(&out, '\n');
+    (void)fwrite(buffer_text(&out), 1, out.size, stderr);
+}
+
+void session_print_error(const struct error *error) {
+    (void)fflush(stdout);
+    print_line("glovebox: error: ", error ? error->message : "it failed without saying why");
+    if (error && error->hint)
+        print_line("hint: ", error->hint);
+}

@@ -1,0 +1,28 @@
+/* What most commands begin with: the home, the run, the pipeline file. Private to the room. */
+#ifndef GLOVEBOX_CLI_SESSION_H
+#define GLOVEBOX_CLI_SESSION_H
+
+#include "cli/private-command.h"
+#include "engine/engine.h"
+#include "pipeline/pipeline.h"
+
+/* Opens the home that --home and the environment say. */
+int session_open(const struct invocation *invocation, bool read_only, struct engine **ret,
+                 struct error **err) MUST_CHECK;
+/* Opens the home and finds the run of the first argument. */
+int session_open_run(const struct invocation *invocation, bool read_only, struct engine **ret,
+                     char **ret_run, struct error **err) MUST_CHECK;
+
+/* pipeline_load() with what this build can do: its tools and whether it runs images. Diagnostics
+ * are collected, not printed. */
+struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
+                              struct error **err) MUST_CHECK;
+/* Diagnostics to standard error, in colour where that is wanted. */
+int session_print_diagnostics(const struct invocation *invocation,
+                              const struct diagnostics *diagnostics, struct error **err) MUST_CHECK;
+#define OWN_DIAGNOSTICS CLEANUP(diagnostics_release) struct diagnostics
+
+/* Prints an error and its hint to standard error, as cli_main() does. */
+void session_print_error(const struct error *error);
+
+#endif

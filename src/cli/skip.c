@@ -1,0 +1,35 @@
+/* glovebox skip */
+#include "cli/change.h"
+#include "cli/session.h"
+
+static int handle(const struct invocation *invocation, struct error **err) {
+    const char *reason = given_value(invocation, "reason", NULL);
+    const char *where = given_argument(invocation, 1);
+    if (!reason || !*reason) {
+        error_set(err, ERROR_USAGE, "skip: --reason is missing");
+        return error_hint(err, "say why: the record keeps it");
+    }
+    OWN_ENGINE engine = NULL;
+    OWN_STRING run = NULL;
+    if (session_open_run(invocation, false, &engine, &run, err) < 0)
+        return -1;
+    if (engine_mark(engine, run, where, false, reason, err) < 0)
+        return -1;
+    return change_report(invocation, run, where, "skipped", err) < 0 ? -1 : STATUS_SUCCEEDED;
+}
+
+static const struct argument_entry arguments[] = {ARGUMENT_RUN, ARGUMENT_TASK};
+static const struct option_entry options[] = {
+    {.name = "reason", .letter = 'r', .value = "TEXT", .help = "why it need not run; required"},
+};
+
+const struct command command_skip = {
+    .name = "skip",
+    .group = GROUP_CHANGE,
+    .summary = "skip a task, with a reason",
+    .description = "The task is not run; what follows treats it as skipped. The reason and who "
+                   "gave it stand in the run's record.",
+    COMMAND_ARGUMENTS(arguments),
+    COMMAND_OPTIONS(options),
+    .handle = handle,
+};

@@ -1,0 +1,182 @@
+/* What came of a run, in lines that can be acted upon. */
+#include "cli/follow.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define SHOWN_MAXIMUM 5 /* failures, and things that wait */
+
+struct summary {
+    const json_t *status;
+    const struct terminal *terminal;
+    const char *run;
+    struct buffer *out;
+};
+
+static void head(const struct summary *summary) {
+    const char *state = json_get_string(summary->status, "state", "");
+    style_text(summary->out, summary->terminal->colour, STYLE_STRONG, summary->run);
+    buffer_append_char(summary->out, ' ');
+    style_text(summary->out, summary->terminal->colour, style_of_state(state),
+               text_equal(state, "waiting") ? "waits for people" : state);
+    int64_t started = json_time(summary->status, "started"),
+            ended = json_time(summary->status, "ended");
+    if (started >= 0) {
+        buffer_append(summary->out, ended >= 0 ? " in " : " after ");
+        text_format_duration(summary->out, (ended >= 0 ? ended : clock_wall()) - started);
+    }
+    bool first = true;
+    const char *key;
+    const json_t *count;
+    json_object_foreach((json_t *)(uintptr_t)json_object_get(summary->status, "tasks"), key,
+                        count) {
+        if (!json_is_integer(count) || json_integer_value(count) == 0)
+            continue;
+        buffer_format(summary->out, "%s%lld %s", first ? ": " : ", ",
+                      (long long)json_integer_value(count), key);
+        first = false;
+    }
+    buffer_append_char(summary->out, '\n');
+    const char *note = json_get_string(summary->status, "note", "");
+    if (*note) {
+        buffer_append(summary->out, "  ");
+        text_append_printable(summary->out, note);
+        buffer_append_char(summary->out, '\n');
+    }
+}
+
+/* Follows a folder that holds one thing only down to that thing: what a reader wants to open. */
+static char *innermost(const char *path) {
+    char *at = memory_copy_string(path);
+    for (int depth = 0; at && depth < 8; depth++) {
+        DIR *folder = opendir(at);
+        if (!folder)
+            return at;
+        OWN_STRING only = NULL;
+        size_t count = 0;
+        for (struct dirent *entry; count < 2 && (entry = readdir(folder));) {
+            if (text_equal(entry->d_name, ".") || text_equal(entry->d_name, ".."))
+                continue;
+            count++;
+            if (!only)
+                only = memory_copy_string(entry->d_name);
+        }
+        (void)closedir(folder);
+        if (count != 1 || !only)
+            return at;
+        char *next = path_join(at, only);
+        if (!next)
+            return at;
+        memory_free(at);
+        at = next;
+    }
+    return at;
+}
+
+static void outputs(const struct summary *summary, const struct pipeline *pipeline) {
+    const char *folder = json_get_string(summary->status, "output", NULL);
+    bool title = false;
+    for (size_t i = 0; folder && i < pipeline->output_count; i++) {
+        OWN_STRING path = path_join(folder, pipeline->outputs[i].name);
+        if (!path || !file_exists(AT_FDCWD, path))
+            continue;
+        OWN_STRING inner = innermost(path);
+        if (!title)
+            buffer_append(summary->out, "outputs\n");
+        title = true;
+        buffer_append(summary->out, "  ");
+        text_append_printable(summary->out, pipeline->outputs[i].name);
+        buffer_append(summary->out, ": ");
+        text_append_printable(summary->out, inner ? inner : path);
+        buffer_append_char(summary->out, '\n');
+    }
+}
+
+static void one_failure(const struct summary *summary, const json_t *task) {
+    struct buffer *out = summary->out;
+    buffer_append(out, "  ");
+    text_append_task(out, json_step(task), json_partition(task));
+    const char *detail = json_get_string(task, "detail", ""),
+               *cause = json_get_string(task, "cause", ""), *log = json_get_string(task, "log", "");
+    buffer_append(out, ": ");
+    if (text_equal(cause, "exit"))
+        buffer_format(out, "exit status %lld", (long long)json_get_integer(task, "exit", -1));
+    else
+        text_append_printable(out, *cause ? cause : "failed");
+    if (*detail) {
+        buffer_append(out, ", ");
+        text_append_printable(out, detail);
+    }
+    buffer_append_char(out, '\n');
+    if (*log) {
+        buffer_append(out, "    log: ");
+        text_append_printable(out, log);
+        buffer_append_char(out, '\n');
+    }
+}
+
+static void failures(const struct summary *summary) {
+    const json_t *failed = json_object_get(summary->status, "failed");
+    size_t count = json_array_size(failed), i;
+    const json_t *task;
+    if (count == 0)
+        return;
+    int64_t all = json_count(json_object_get(summary->status, "tasks"), "failed");
+    style_text(summary->out, summary->terminal->colour, STYLE_BAD, "failed\n");
+    json_array_foreach(failed, i, task) {
+        if (i < SHOWN_MAXIMUM)
+            one_failure(summary, task);
+    }
+    if (all > SHOWN_MAXIMUM)
+        buffer_format(summary->out, "  and %lld more: glovebox tasks %s --state failed\n",
+                      (long long)all - SHOWN_MAXIMUM, summary->run);
+    task = json_array_get(failed, 0);
+    buffer_format(summary->out, "look further\n  glovebox logs %s ", summary->run);
+    text_append_task_argument(summary->out, json_step(task), json_partition(task));
+    buffer_format(summary->out, "\n  glovebox why %s ", summary->run);
+    text_append_task_argument(summary->out, json_step(task), json_partition(task));
+    buffer_format(summary->out, "\n  glovebox retry %s\n", summary->run);
+}
+
+static void people(const struct summary *summary) {
+    const json_t *waiting = json_object_get(summary->status, "waiting");
+    size_t count = json_array_size(waiting), i;
+    const json_t *task;
+    if (count == 0)
+        return;
+    style_text(summary->out, summary->terminal->colour, STYLE_ASK, "waits for you\n");
+    json_array_foreach(waiting, i, task) {
+        if (i >= SHOWN_MAXIMUM)
+            break;
+        const char *message = json_get_string(task, "message", "");
+        buffer_append(summary->out, "  ");
+        text_append_task(summary->out, json_step(task), json_partition(task));
+        buffer_append(summary->out, *message ? ": " : "");
+        text_append_printable(summary->out, message);
+        buffer_format(summary->out, "\n    glovebox decide %s ", summary->run);
+        text_append_task_argument(summary->out, json_step(task), json_partition(task));
+        buffer_append(summary->out, " approve|reject\n");
+    }
+    if (count > SHOWN_MAXIMUM)
+        buffer_format(summary->out, "  and more: glovebox tasks %s --state deciding\n",
+                      summary->run);
+}
+
+int summary_append(struct engine *engine, const char *run, const struct terminal *terminal,
+                   struct buffer *out, struct error **err) {
+    OWN_JSON status = engine_status(engine, run, err);
+    if (!status)
+        return -1;
+    OWN_PIPELINE pipeline = engine_pipeline(engine, run, err);
+    if (!pipeline)
+        return -1;
+    struct summary summary = {status, terminal, run, out};
+    head(&summary);
+    failures(&summary);
+    people(&summary);
+    if (text_equal(json_get_string(status, "state", ""), "paused"))
+        buffer_format(out, "goes on with\n  glovebox resume %s\n", run);
+    outputs(&summary, pipeline);
+    return 0;
+}
