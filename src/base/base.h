@@ -28,9 +28,9 @@
 /* ---------------------------------------------------------------- attributes */
 
 #define PRINTF_LIKE(template_, first) __attribute__((format(printf, template_, first)))
-#define MUST_CHECK                 __attribute__((warn_unused_result))
-#define CLEANUP(function)          __attribute__((cleanup(function)))
-#define UNUSED                     __attribute__((unused))
+#define MUST_CHECK                    __attribute__((warn_unused_result))
+#define CLEANUP(function)             __attribute__((cleanup(function)))
+#define UNUSED                        __attribute__((unused))
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -192,8 +192,13 @@ static bool link_stays_inside(const char *target, unsigned depth) {
     return true;
 }
 
-static int link_file(const struct tree_entry *entry, int to, const char *target,
+static int link_file(const struct tree_entry *entry, bool copy, int to, const char *target,
                      struct error **err) {
+    if (copy) {
+        unlinkat(to, target, 0);
+        return file_copy(entry->directory, entry->name, to, target, entry->status->st_mode & 0777,
+                         err);
+    }
     if (linkat(entry->directory, entry->name, to, target, 0) == 0)
         return 0;
     if (errno != EXDEV && errno != EPERM && errno != EMLINK && errno != EACCES)
@@ -228,8 +233,7 @@ static int link_entry(const struct tree_entry *entry, void *context, enum tree_v
 }
 
 static int recreate(int from_directory, const char *from, struct linking *linking,
-                    struct error **err)
-{
+                    struct error **err) {
     struct stat status;
     if (fstatat(from_directory, from, &status, 0) < 0)
         return error_set_errno(err, errno, "cannot look at %s", from);
@@ -243,15 +247,13 @@ static int recreate(int from_directory, const char *from, struct linking *linkin
 }
 
 int tree_link(int from_directory, const char *from, int to_directory, const char *to,
-              struct error **err)
-{
+              struct error **err) {
     struct linking linking = {false, to_directory, to};
     return recreate(from_directory, from, &linking, err);
 }
 
 int tree_copy(int from_directory, const char *from, int to_directory, const char *to,
-              struct error **err)
-{
+              struct error **err) {
     struct linking linking = {true, to_directory, to};
     return recreate(from_directory, from, &linking, err);
 }

@@ -30,22 +30,22 @@ struct manifest {
     uint64_t bytes;
 };
 #define MANIFEST_MAXIMUM_ENTRIES ((size_t)8 << 20)
-#define MANIFEST_MAXIMUM_MEMORY ((size_t)2 << 30)
+#define MANIFEST_MAXIMUM_MEMORY  ((size_t)2 << 30)
 
 /* Remembers digests of files that did not change (path, inode, size, mtime, ctime), so that a
  * dataset is read once. Loaded and saved by the thread that owns the store; used by one
  * manifest_build() at a time, on any thread. */
 struct digest_cache;
-struct digest_cache *digest_cache_load(struct store *store, const char *root, struct error **err)
-    MUST_CHECK;
-int digest_cache_save(struct store *store, struct digest_cache *cache, struct error **err)
-    MUST_CHECK;
+struct digest_cache *digest_cache_load(struct store *store, const char *root,
+                                       struct error **err) MUST_CHECK;
+int digest_cache_save(struct store *store, struct digest_cache *cache,
+                      struct error **err) MUST_CHECK;
 void digest_cache_free(struct digest_cache *cache);
 extern const char digests_sql[]; /* the migration that makes the cache's table */
 
 enum manifest_flags {
     MANIFEST_NAMES_ONLY = 1, /* do not read contents: digests are zero */
-    MANIFEST_STRICT = 2,     /* a socket, FIFO, device or set-uid file is an error (guests' outputs) */
+    MANIFEST_STRICT = 2, /* a socket, FIFO, device or set-uid file is an error (guests' outputs) */
 };
 /* Lists (and hashes) what is below `root`, a directory or a file. `cache` may be NULL. */
 struct manifest *manifest_build(const char *root, unsigned flags, struct digest_cache *cache,
@@ -67,17 +67,17 @@ struct manifest *manifest_read(int directory, const char *path, struct error **e
 /* ----------------------------------------------------------------- partitions */
 
 struct partition {
-    const char *name;           /* the key: unique in its list, as people know it */
-    const char *path;           /* of the item, relative to the listed root; "" for none */
-    const char *const *files;   /* DICOM: the item's files, relative to the root; else NULL */
+    const char *name;         /* the key: unique in its list, as people know it */
+    const char *path;         /* of the item, relative to the listed root; "" for none */
+    const char *const *files; /* DICOM: the item's files, relative to the root; else NULL */
     size_t file_count;
-    json_t *item;               /* for expressions: a string, or an object; owned by the list */
+    json_t *item; /* for expressions: a string, or an object; owned by the list */
 };
 struct partition_list {
     struct arena *arena;
     struct partition *items;
     size_t count, capacity;
-    size_t ignored;             /* files that were not DICOM */
+    size_t ignored; /* files that were not DICOM */
 };
 #define PARTITIONS_MAXIMUM ((size_t)1 << 20)
 void partition_list_release(struct partition_list *list);

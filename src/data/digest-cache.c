@@ -20,13 +20,11 @@ struct digest_cache {
     struct known *files;
 };
 
-void digest_cache_free(struct digest_cache *cache)
-{
+void digest_cache_free(struct digest_cache *cache) {
     if (!cache)
         return;
     struct known *file, *next;
-    HASH_ITER(hh, cache->files, file, next)
-    {
+    HASH_ITER(hh, cache->files, file, next) {
         HASH_DEL(cache->files, file);
         memory_free(file->path);
         memory_free(file);
@@ -35,8 +33,7 @@ void digest_cache_free(struct digest_cache *cache)
     memory_free(cache);
 }
 
-static struct known *put(struct digest_cache *cache, const char *path)
-{
+static struct known *put(struct digest_cache *cache, const char *path) {
     struct known *file = NULL;
     HASH_FIND_STR(cache->files, path, file);
     if (file)
@@ -55,8 +52,7 @@ static struct known *put(struct digest_cache *cache, const char *path)
     return file;
 }
 
-static int load_rows(struct digest_cache *cache, struct rows *rows, struct error **err)
-{
+static int load_rows(struct digest_cache *cache, struct rows *rows, struct error **err) {
     size_t skip = strlen(cache->root);
     int more;
     while ((more = rows_next(rows, err)) > 0) {
@@ -77,8 +73,7 @@ static int load_rows(struct digest_cache *cache, struct rows *rows, struct error
     return more;
 }
 
-struct digest_cache *digest_cache_load(struct store *store, const char *root, struct error **err)
-{
+struct digest_cache *digest_cache_load(struct store *store, const char *root, struct error **err) {
     struct digest_cache *cache = memory_allocate(sizeof(*cache));
     if (!cache || !(cache->root = memory_copy_string(root))) {
         digest_cache_free(cache);
@@ -86,7 +81,8 @@ struct digest_cache *digest_cache_load(struct store *store, const char *root, st
         return NULL;
     }
     /* Everything below root: from "root/" up to, not including, "root0" ('0' follows '/'). */
-    OWN_STRING low = memory_format("%s/", root), high = memory_format("%s0", root);
+    OWN_STRING low = memory_format("%s/", root);
+    OWN_STRING high = memory_format("%s0", root);
     if (!low || !high) {
         digest_cache_free(cache);
         error_set_memory(err);
@@ -103,11 +99,9 @@ struct digest_cache *digest_cache_load(struct store *store, const char *root, st
     return cache;
 }
 
-int digest_cache_save(struct store *store, struct digest_cache *cache, struct error **err)
-{
+int digest_cache_save(struct store *store, struct digest_cache *cache, struct error **err) {
     struct known *file, *next;
-    HASH_ITER(hh, cache->files, file, next)
-    {
+    HASH_ITER(hh, cache->files, file, next) {
         if (!file->fresh)
             continue;
         OWN_STRING path = path_join(cache->root, file->path);
@@ -122,14 +116,12 @@ int digest_cache_save(struct store *store, struct digest_cache *cache, struct er
     return 0;
 }
 
-static int64_t nanoseconds(const struct timespec *time)
-{
+static int64_t nanoseconds(const struct timespec *time) {
     return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
 }
 
 bool digest_cache_find(struct digest_cache *cache, const char *path, const struct stat *status,
-                       uint8_t digest[SHA256_SIZE])
-{
+                       uint8_t digest[SHA256_SIZE]) {
     struct known *file = NULL;
     HASH_FIND_STR(cache->files, path, file);
     if (!file || file->inode != (int64_t)status->st_ino || file->size != (int64_t)status->st_size ||
@@ -141,8 +133,7 @@ bool digest_cache_find(struct digest_cache *cache, const char *path, const struc
 }
 
 void digest_cache_add(struct digest_cache *cache, const char *path, const struct stat *status,
-                      const uint8_t digest[SHA256_SIZE])
-{
+                      const uint8_t digest[SHA256_SIZE]) {
     int64_t newest = nanoseconds(&status->st_mtim) > nanoseconds(&status->st_ctim)
                          ? nanoseconds(&status->st_mtim)
                          : nanoseconds(&status->st_ctim);

@@ -13,8 +13,7 @@ struct build {
     unsigned flags;
 };
 
-static struct manifest *manifest_new(struct error **err)
-{
+static struct manifest *manifest_new(struct error **err) {
     struct manifest *manifest = memory_allocate(sizeof(*manifest));
     if (manifest)
         manifest->arena = arena_new(MANIFEST_MAXIMUM_MEMORY);
@@ -26,8 +25,7 @@ static struct manifest *manifest_new(struct error **err)
     return manifest;
 }
 
-void manifest_free(struct manifest *manifest)
-{
+void manifest_free(struct manifest *manifest) {
     if (!manifest)
         return;
     arena_free(manifest->arena);
@@ -35,14 +33,12 @@ void manifest_free(struct manifest *manifest)
     memory_free(manifest);
 }
 
-void manifest_cleanup(struct manifest **manifest)
-{
+void manifest_cleanup(struct manifest **manifest) {
     manifest_free(*manifest);
     *manifest = NULL;
 }
 
-static struct manifest_entry *add(struct manifest *manifest, const char *path, struct error **err)
-{
+static struct manifest_entry *add(struct manifest *manifest, const char *path, struct error **err) {
     if (array_reserve(&manifest->entries, &manifest->capacity, manifest->count,
                       sizeof(*manifest->entries), MANIFEST_MAXIMUM_ENTRIES, err) < 0)
         return NULL;
@@ -58,8 +54,7 @@ static struct manifest_entry *add(struct manifest *manifest, const char *path, s
 }
 
 static int add_file(struct build *build, int directory, const char *name, const char *path,
-                    const struct stat *status, struct error **err)
-{
+                    const struct stat *status, struct error **err) {
     struct manifest_entry *entry = add(build->manifest, path, err);
     if (!entry)
         return -1;
@@ -78,8 +73,7 @@ static int add_file(struct build *build, int directory, const char *name, const 
     return 0;
 }
 
-static int add_link(struct build *build, const struct tree_entry *found, struct error **err)
-{
+static int add_link(struct build *build, const struct tree_entry *found, struct error **err) {
     char target[4096];
     ssize_t size = readlinkat(found->directory, found->name, target, sizeof(target));
     if (size < 0)
@@ -94,8 +88,7 @@ static int add_link(struct build *build, const struct tree_entry *found, struct 
 }
 
 static int visit(const struct tree_entry *found, void *context, enum tree_verdict *verdict,
-                 struct error **err)
-{
+                 struct error **err) {
     struct build *build = context;
     const struct stat *status = found->status;
     (void)verdict;
@@ -119,8 +112,7 @@ static int visit(const struct tree_entry *found, void *context, enum tree_verdic
 }
 
 struct manifest *manifest_build(const char *root, unsigned flags, struct digest_cache *cache,
-                                struct error **err)
-{
+                                struct error **err) {
     struct stat status;
     if (stat(root, &status) < 0) {
         error_set_errno(err, errno, "%s", root);
@@ -130,15 +122,13 @@ struct manifest *manifest_build(const char *root, unsigned flags, struct digest_
     if (!manifest)
         return NULL;
     struct build build = {manifest, cache, flags};
-    int result = S_ISDIR(status.st_mode)
-                     ? tree_walk(AT_FDCWD, root, visit, &build, err)
-                     : add_file(&build, AT_FDCWD, root, "", &status, err);
+    int result = S_ISDIR(status.st_mode) ? tree_walk(AT_FDCWD, root, visit, &build, err)
+                                         : add_file(&build, AT_FDCWD, root, "", &status, err);
     return result < 0 ? NULL : take(&manifest);
 }
 
 /* Order of a walk: byte order of component after component ('/' sorts before all). */
-static int compare_paths(const char *a, const char *b)
-{
+static int compare_paths(const char *a, const char *b) {
     while (*a && *a == *b) {
         a++;
         b++;
@@ -148,8 +138,7 @@ static int compare_paths(const char *a, const char *b)
 }
 
 /* Index of the first entry that is not before `path`. */
-static size_t lower_bound(const struct manifest *manifest, const char *path)
-{
+static size_t lower_bound(const struct manifest *manifest, const char *path) {
     size_t low = 0, high = manifest->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -161,16 +150,14 @@ static size_t lower_bound(const struct manifest *manifest, const char *path)
     return low;
 }
 
-const struct manifest_entry *manifest_find(const struct manifest *manifest, const char *path)
-{
+const struct manifest_entry *manifest_find(const struct manifest *manifest, const char *path) {
     size_t at = lower_bound(manifest, path);
     return at < manifest->count && text_equal(manifest->entries[at].path, path)
                ? &manifest->entries[at]
                : NULL;
 }
 
-static void hash_entry(struct sha256 *hash, const struct manifest_entry *entry, size_t skip)
-{
+static void hash_entry(struct sha256 *hash, const struct manifest_entry *entry, size_t skip) {
     char head[64], digest[SHA256_HEX_SIZE];
     hex_encode(entry->digest, SHA256_SIZE, digest);
     int size = snprintf(head, sizeof(head), "%c%c %" PRIu64 " ", entry->kind,
@@ -181,8 +168,7 @@ static void hash_entry(struct sha256 *hash, const struct manifest_entry *entry, 
 }
 
 bool manifest_digest(const struct manifest *manifest, const char *path,
-                     uint8_t digest[SHA256_SIZE])
-{
+                     uint8_t digest[SHA256_SIZE]) {
     size_t length = strlen(path);
     CLEANUP(sha256_cleanup) struct sha256 *hash = sha256_new();
     if (!hash)
@@ -209,8 +195,7 @@ bool manifest_digest(const struct manifest *manifest, const char *path,
 }
 
 /* Names may hold anything but NUL: '\n' and '\\' are escaped so that a line stays a line. */
-static void append_escaped(struct buffer *buffer, const char *path)
-{
+static void append_escaped(struct buffer *buffer, const char *path) {
     for (; *path; path++) {
         if (*path == '\n')
             buffer_append(buffer, "\\n");
@@ -222,8 +207,7 @@ static void append_escaped(struct buffer *buffer, const char *path)
 }
 
 int manifest_write(const struct manifest *manifest, int directory, const char *path,
-                   struct error **err)
-{
+                   struct error **err) {
     OWN_BUFFER text = {.maximum = MANIFEST_MAXIMUM_MEMORY};
     char digest[SHA256_HEX_SIZE];
     for (size_t i = 0; i < manifest->count; i++) {
@@ -239,8 +223,7 @@ int manifest_write(const struct manifest *manifest, int directory, const char *p
     return file_write_atomic(directory, path, buffer_text(&text), text.size, 0644, err);
 }
 
-static int read_line(struct manifest *manifest, char *line, struct error **err)
-{
+static int read_line(struct manifest *manifest, char *line, struct error **err) {
     char kind = line[0];
     char *mode = line + 2, *size = NULL, *digest = NULL, *path = NULL;
     if (kind && line[1] == ' ' && (size = strchr(mode, ' ')) && (digest = strchr(size + 1, ' ')))
@@ -271,8 +254,7 @@ static int read_line(struct manifest *manifest, char *line, struct error **err)
     return hex_decode(digest, entry->digest, SHA256_SIZE, err);
 }
 
-struct manifest *manifest_read(int directory, const char *path, struct error **err)
-{
+struct manifest *manifest_read(int directory, const char *path, struct error **err) {
     OWN_BUFFER text = {.maximum = MANIFEST_MAXIMUM_MEMORY};
     if (file_read_all(directory, path, MANIFEST_MAXIMUM_MEMORY - 1, &text, err) < 0)
         return NULL;

@@ -4,7 +4,7 @@
 
 #include <fcntl.h>
 
-#define CSV_MAXIMUM ((size_t)64 << 20)
+#define CSV_MAXIMUM     ((size_t)64 << 20)
 #define COLUMNS_MAXIMUM 1000
 
 struct csv {
@@ -14,8 +14,7 @@ struct csv {
 };
 
 /* Reads one field; *last says whether it ended its record. */
-static int read_field(struct csv *csv, struct buffer *field, bool *last, struct error **err)
-{
+static int read_field(struct csv *csv, struct buffer *field, bool *last, struct error **err) {
     buffer_clear(field);
     if (*csv->at == '"') {
         unsigned opened = csv->line;
@@ -43,8 +42,7 @@ static int read_field(struct csv *csv, struct buffer *field, bool *last, struct 
     return buffer_check(field, err);
 }
 
-static int read_record(struct csv *csv, json_t *record, struct error **err)
-{
+static int read_record(struct csv *csv, json_t *record, struct error **err) {
     OWN_BUFFER field = {.maximum = 1 << 20};
     bool last = false;
     while (!last) {
@@ -61,8 +59,7 @@ static int read_record(struct csv *csv, json_t *record, struct error **err)
     return 0;
 }
 
-static char separator_of(const char *text)
-{
+static char separator_of(const char *text) {
     size_t size = strcspn(text, "\r\n");
     static const char candidates[] = ",;\t";
     char best = ',';
@@ -79,8 +76,8 @@ static char separator_of(const char *text)
     return best;
 }
 
-static int key_column(const struct fan *fan, const json_t *header, size_t *ret, struct error **err)
-{
+static int key_column(const struct fan *fan, const json_t *header, size_t *ret,
+                      struct error **err) {
     const char *names[COLUMNS_MAXIMUM];
     size_t count = json_array_size(header);
     *ret = 0;
@@ -101,8 +98,7 @@ static int key_column(const struct fan *fan, const json_t *header, size_t *ret, 
 }
 
 static int add_row(struct partition_list *list, const json_t *header, const json_t *record,
-                   size_t key, unsigned line, struct error **err)
-{
+                   size_t key, unsigned line, struct error **err) {
     if (json_array_size(record) != json_array_size(header))
         return error_set(err, ERROR_INVALID, "line %u: %zu fields, but the first line names %zu",
                          line, json_array_size(record), json_array_size(header));
@@ -118,8 +114,7 @@ static int add_row(struct partition_list *list, const json_t *header, const json
 }
 
 int partition_list_csv(const struct fan *fan, const char *path, struct partition_list *list,
-                       struct error **err)
-{
+                       struct error **err) {
     OWN_BUFFER text = {.maximum = CSV_MAXIMUM};
     if (file_read_all(AT_FDCWD, path, CSV_MAXIMUM - 1, &text, err) < 0)
         return -1;
@@ -139,8 +134,7 @@ int partition_list_csv(const struct fan *fan, const char *path, struct partition
             return error_set_memory(err);
         if (read_record(&csv, record, err) < 0)
             return error_wrap(err, "%s", path_base_name(path));
-        bool blank = json_array_size(record) == 1 &&
-                     !*json_string_value(json_array_get(record, 0));
+        bool blank = json_array_size(record) == 1 && !*json_string_value(json_array_get(record, 0));
         if (!blank && add_row(list, header, record, key, line, err) < 0)
             return error_wrap(err, "%s", path_base_name(path));
     }

@@ -12,16 +12,14 @@ struct found {
     int64_t number;
 };
 
-static const char *key_of(const struct dicom_identity *identity, enum dicom_level level)
-{
+static const char *key_of(const struct dicom_identity *identity, enum dicom_level level) {
     const char *key = level == DICOM_PATIENT ? identity->patient_id
                       : level == DICOM_STUDY ? identity->study_uid
                                              : identity->series_uid;
     return *key ? key : "unknown";
 }
 
-static int compare_found(const void *a, const void *b)
-{
+static int compare_found(const void *a, const void *b) {
     const struct found *x = a, *y = b;
     int order = strcmp(x->key, y->key);
     if (!order)
@@ -30,10 +28,10 @@ static int compare_found(const void *a, const void *b)
 }
 
 static int add_group(struct partition_list *list, const struct found *found, size_t count,
-                     struct error **err)
-{
-    if (partition_list_add(list, found->key, "", json_pack("{s:s, s:I}", "key", found->key, "files",
-                                                           (json_int_t)count), err) < 0)
+                     struct error **err) {
+    if (partition_list_add(list, found->key, "",
+                           json_pack("{s:s, s:I}", "key", found->key, "files", (json_int_t)count),
+                           err) < 0)
         return -1;
     struct partition *partition = &list->items[list->count - 1];
     const char **paths = arena_allocate(list->arena, count * sizeof(*paths));
@@ -50,8 +48,7 @@ static int add_group(struct partition_list *list, const struct found *found, siz
 }
 
 int partition_list_dicom(const struct fan *fan, const char *root, const struct manifest *manifest,
-                         struct partition_list *list, struct error **err)
-{
+                         struct partition_list *list, struct error **err) {
     OWN_FD directory = file_open(AT_FDCWD, root, O_RDONLY | O_DIRECTORY, 0, err);
     if (directory < 0)
         return -1;

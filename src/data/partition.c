@@ -4,8 +4,7 @@
 
 #define NAME_MAXIMUM 1000
 
-void partition_list_release(struct partition_list *list)
-{
+void partition_list_release(struct partition_list *list) {
     for (size_t i = 0; i < list->count; i++)
         json_decref(list->items[i].item);
     memory_free(list->items);
@@ -14,8 +13,7 @@ void partition_list_release(struct partition_list *list)
 }
 
 int partition_list_add(struct partition_list *list, const char *name, const char *path,
-                       json_t *item, struct error **err)
-{
+                       json_t *item, struct error **err) {
     OWN_JSON own = item;
     if (!list->arena && !(list->arena = arena_new((size_t)512 << 20)))
         return error_set_memory(err);
@@ -40,14 +38,12 @@ int partition_list_add(struct partition_list *list, const char *name, const char
     return 0;
 }
 
-static int compare_partitions(const void *a, const void *b)
-{
+static int compare_partitions(const void *a, const void *b) {
     const struct partition *x = a, *y = b;
     return strcmp(x->name, y->name);
 }
 
-int partition_list_finish(struct partition_list *list, struct error **err)
-{
+int partition_list_finish(struct partition_list *list, struct error **err) {
     if (list->count)
         qsort(list->items, list->count, sizeof(*list->items), compare_partitions);
     for (size_t i = 1; i < list->count; i++)
@@ -56,8 +52,7 @@ int partition_list_finish(struct partition_list *list, struct error **err)
     return 0;
 }
 
-static unsigned depth_of(const char *path)
-{
+static unsigned depth_of(const char *path) {
     unsigned depth = 1;
     for (; *path; path++)
         depth += *path == '/';
@@ -65,8 +60,7 @@ static unsigned depth_of(const char *path)
 }
 
 static int list_directories(const struct fan *fan, const struct manifest *manifest,
-                            struct partition_list *list, struct error **err)
-{
+                            struct partition_list *list, struct error **err) {
     for (size_t i = 0; i < manifest->count; i++) {
         const struct manifest_entry *entry = &manifest->entries[i];
         if (entry->kind != ENTRY_DIRECTORY || depth_of(entry->path) != fan->depth)
@@ -80,8 +74,7 @@ static int list_directories(const struct fan *fan, const struct manifest *manife
 }
 
 static int list_glob(const struct fan *fan, const struct manifest *manifest,
-                     struct partition_list *list, struct error **err)
-{
+                     struct partition_list *list, struct error **err) {
     for (size_t i = 0; i < manifest->count; i++) {
         const struct manifest_entry *entry = &manifest->entries[i];
         if (entry->kind == ENTRY_DIRECTORY || !text_glob_match(fan->glob, entry->path))
@@ -93,8 +86,7 @@ static int list_glob(const struct fan *fan, const struct manifest *manifest,
 }
 
 int partition_list_make(const struct fan *fan, const char *root, const struct manifest *manifest,
-                        struct partition_list *ret, struct error **err)
-{
+                        struct partition_list *ret, struct error **err) {
     int result;
     switch (fan->kind) {
     case FAN_DIRECTORIES:

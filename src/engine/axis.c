@@ -1,16 +1,14 @@
 /* The tree of partitions, and counters over it. */
 #include "private.h"
 
-struct node *node_at_level(struct node *node, uint32_t level)
-{
+struct node *node_at_level(struct node *node, uint32_t level) {
     while (node->level > level)
         node = node->parent;
     return node;
 }
 
 struct node *axis_add(struct run *run, struct axis *axis, struct node *above, const char *key,
-                      struct error **err)
-{
+                      struct error **err) {
     if (array_reserve(&axis->nodes, &axis->capacity, axis->count, sizeof(*axis->nodes),
                       TASKS_MAXIMUM, err) < 0)
         return NULL;
@@ -34,8 +32,7 @@ struct node *axis_add(struct run *run, struct axis *axis, struct node *above, co
     return node;
 }
 
-struct range *axis_range(struct axis *axis, const struct node *above, struct error **err)
-{
+struct range *axis_range(struct axis *axis, const struct node *above, struct error **err) {
     while (above->index >= axis->range_capacity)
         if (array_reserve(&axis->ranges, &axis->range_capacity, axis->range_capacity,
                           sizeof(*axis->ranges), TASKS_MAXIMUM, err) < 0)
@@ -43,8 +40,7 @@ struct range *axis_range(struct axis *axis, const struct node *above, struct err
     return &axis->ranges[above->index];
 }
 
-uint32_t *counter_at(struct run_step *step, uint32_t level, uint32_t index, struct error **err)
-{
+uint32_t *counter_at(struct run_step *step, uint32_t level, uint32_t index, struct error **err) {
     struct counters *counters = &step->open[level];
     while (index >= counters->capacity)
         if (array_reserve(&counters->items, &counters->capacity, counters->capacity,
@@ -54,8 +50,7 @@ uint32_t *counter_at(struct run_step *step, uint32_t level, uint32_t index, stru
 }
 
 static int visit_down(const struct axis *const *chain, size_t depth, struct node *node,
-                      node_visitor use, void *context, struct error **err)
-{
+                      node_visitor use, void *context, struct error **err) {
     if (!depth)
         return use(node, context, err);
     const struct axis *axis = chain[depth - 1];
@@ -69,8 +64,7 @@ static int visit_down(const struct axis *const *chain, size_t depth, struct node
 }
 
 int axis_visit(const struct axis *axis, struct node *node, node_visitor use, void *context,
-               struct error **err)
-{
+               struct error **err) {
     const struct axis *chain[LEVELS_MAXIMUM];
     size_t depth = 0;
     for (const struct axis *at = axis; at->level > node->level; at = at->above)
@@ -78,15 +72,13 @@ int axis_visit(const struct axis *axis, struct node *node, node_visitor use, voi
     return visit_down(chain, depth, node, use, context, err);
 }
 
-struct node *axis_find(const struct axis *axis, const char *key)
-{
+struct node *axis_find(const struct axis *axis, const char *key) {
     struct node *node = NULL;
     HASH_FIND_STR(axis->by_key, key, node);
     return node;
 }
 
-void axis_clear(struct axis *axis)
-{
+void axis_clear(struct axis *axis) {
     HASH_CLEAR(hh, axis->by_key);
     memory_free(axis->nodes);
     memory_free(axis->ranges);

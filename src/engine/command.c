@@ -10,22 +10,19 @@
 struct where {
     char *step, *partition; /* partition NULL: all */
 };
-static void where_release(struct where *where)
-{
+static void where_release(struct where *where) {
     memory_free(where->step);
     memory_free(where->partition);
 }
 
-static int parse_where(const char *text, struct where *ret, struct error **err)
-{
+static int parse_where(const char *text, struct where *ret, struct error **err) {
     size_t size = strcspn(text, "@");
     ret->step = memory_copy_bytes(text, size);
     ret->partition = text[size] ? memory_copy_string(text + size + 1) : NULL;
     return ret->step && (ret->partition || !text[size]) ? 0 : error_set_memory(err);
 }
 
-static int unknown_step(const struct run *run, const char *id, struct error **err)
-{
+static int unknown_step(const struct run *run, const char *id, struct error **err) {
     const char *names[256];
     size_t count = 0;
     for (; count < run->pipeline->step_count && count < ARRAY_SIZE(names); count++)
@@ -38,8 +35,7 @@ static int unknown_step(const struct run *run, const char *id, struct error **er
 /* Calls `use` for each task that `text` means; NULL means all. */
 static int for_tasks(struct run *run, const char *text,
                      int (*use)(struct task *task, void *context, struct error **err),
-                     void *context, struct error **err)
-{
+                     void *context, struct error **err) {
     CLEANUP(where_release) struct where where = {0};
     if (text && parse_where(text, &where, err) < 0)
         return -1;
@@ -72,8 +68,7 @@ struct reset {
     size_t count;
 };
 
-static int reset_task(struct task *task, bool fresh, struct error **err)
-{
+static int reset_task(struct task *task, bool fresh, struct error **err) {
     struct run *run = task->step->run;
     if (task->flight)
         return 0; /* it is under way; its end will be seen */
@@ -90,8 +85,7 @@ static int reset_at(struct node *node, void *context, struct error **err);
 
 /* Everything that depends on a task that was reset, at any distance. A fan over its outputs is
  * undone: its partitions may be others now. */
-static int reset_dependents(struct task *task, struct error **err)
-{
+static int reset_dependents(struct task *task, struct error **err) {
     struct run *run = task->step->run;
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
@@ -126,15 +120,13 @@ static int reset_dependents(struct task *task, struct error **err)
     return 0;
 }
 
-static void push_reset(struct task *task)
-{
+static void push_reset(struct task *task) {
     struct run *run = task->step->run;
     task->queue_next = run->reset_list;
     run->reset_list = task;
 }
 
-static int reset_at(struct node *node, void *context, struct error **err)
-{
+static int reset_at(struct node *node, void *context, struct error **err) {
     const struct run_step *step = context;
     struct task *task = node->index < step->task_capacity ? step->tasks[node->index] : NULL;
     if (!task || task->reset || !task_state_is_final(task->state))
@@ -151,8 +143,7 @@ static int reset_at(struct node *node, void *context, struct error **err)
     return 0;
 }
 
-static int reset_chosen(struct task *task, void *context, struct error **err)
-{
+static int reset_chosen(struct task *task, void *context, struct error **err) {
     struct reset *reset = context;
     bool bad = task->state == TASK_FAILED || task->state == TASK_CANCELLED;
     if (task->reset || (!bad && !reset->all) || !task_state_is_final(task->state))
@@ -165,8 +156,7 @@ static int reset_chosen(struct task *task, void *context, struct error **err)
 }
 
 /* Tasks that were skipped because of others get another look. */
-static int reset_blocked(struct task *task, void *context, struct error **err)
-{
+static int reset_blocked(struct task *task, void *context, struct error **err) {
     (void)context;
     if (task->reset || task->state != TASK_SKIPPED || task->skip == SKIP_WHEN ||
         task->skip == SKIP_PERSON || task->skip == SKIP_SELECTION)
@@ -175,16 +165,14 @@ static int reset_blocked(struct task *task, void *context, struct error **err)
 }
 
 /* Fans over inputs that could not be made are listed again. */
-static int reset_fans(struct run *run, struct error **err)
-{
+static int reset_fans(struct run *run, struct error **err) {
     run->sources_ready = false;
     return store_run(run->engine->store, err,
                      "DELETE FROM expansion WHERE run = ? AND outcome <> 0", "i", run->id);
 }
 
 /* Tasks below fans that were undone are made anew with their partitions. */
-static int delete_undone(struct run *run, struct error **err)
-{
+static int delete_undone(struct run *run, struct error **err) {
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         const struct axis *axis = run->axes[i];
         if (!axis || run->pipeline->steps[i].fan.over.kind != REFERENCE_STEP)
@@ -194,22 +182,22 @@ static int delete_undone(struct run *run, struct error **err)
             bool on = false;
             for (size_t l = 0; l < step->axis_count; l++)
                 on |= step->axis[l] == i;
-            if (on && store_run(run->engine->store, err,
-                                "DELETE FROM task WHERE run = ? AND step = ? AND state = 0 AND "
-                                "NOT EXISTS(SELECT 1 FROM expansion e JOIN task f ON f.run = e.run "
-                                "AND f.step = e.step AND f.parent = e.parent WHERE e.run = task.run "
-                                "AND e.step = ? AND (task.partition = f.partition OR "
-                                "substr(task.partition, 1, length(f.partition) + 1) = "
-                                "f.partition || '/'))",
-                                "iii", run->id, (int64_t)s, (int64_t)i) < 0)
+            if (on &&
+                store_run(run->engine->store, err,
+                          "DELETE FROM task WHERE run = ? AND step = ? AND state = 0 AND "
+                          "NOT EXISTS(SELECT 1 FROM expansion e JOIN task f ON f.run = e.run "
+                          "AND f.step = e.step AND f.parent = e.parent WHERE e.run = task.run "
+                          "AND e.step = ? AND (task.partition = f.partition OR "
+                          "substr(task.partition, 1, length(f.partition) + 1) = "
+                          "f.partition || '/'))",
+                          "iii", run->id, (int64_t)s, (int64_t)i) < 0)
                 return -1;
         }
     }
     return 0;
 }
 
-static int reset_run(struct run *run, const char *where, struct reset *reset, struct error **err)
-{
+static int reset_run(struct run *run, const char *where, struct reset *reset, struct error **err) {
     if (for_tasks(run, where, reset_chosen, reset, err) < 0)
         return -1;
     while (run->reset_list) {
@@ -231,8 +219,7 @@ static int reset_run(struct run *run, const char *where, struct reset *reset, st
 
 /* ---------------------------------------------------------------- cancelling */
 
-static int cancel_task(struct task *task, void *context, struct error **err)
-{
+static int cancel_task(struct task *task, void *context, struct error **err) {
     (void)context;
     if (task_state_is_final(task->state))
         return 0;
@@ -242,11 +229,11 @@ static int cancel_task(struct task *task, void *context, struct error **err)
     return task_move(task, TASK_CANCELLED, "cancelled by a person", err);
 }
 
-static int cancel_run(struct run *run, struct error **err)
-{
+static int cancel_run(struct run *run, struct error **err) {
     if (run->state >= RUN_SUCCEEDED)
         return error_set(err, ERROR_INVALID, "run %s has ended already: it %s", run->name,
-                         run->state == RUN_CANCELLED ? "was cancelled" : run_state_name(run->state));
+                         run->state == RUN_CANCELLED ? "was cancelled"
+                                                     : run_state_name(run->state));
     run->cancelling = true;
     if (for_tasks(run, NULL, cancel_task, NULL, err) < 0)
         return -1;
@@ -255,36 +242,31 @@ static int cancel_run(struct run *run, struct error **err)
 
 /* --------------------------------------------------------------------- verbs */
 
-static int apply_pause(struct run *run, const json_t *arguments, struct error **err)
-{
+static int apply_pause(struct run *run, const json_t *arguments, struct error **err) {
     (void)arguments;
     if (run->state >= RUN_SUCCEEDED)
         return error_set(err, ERROR_INVALID, "run %s has ended already", run->name);
     return run_move(run, RUN_PAUSED, "paused by a person", err);
 }
 
-static int apply_resume(struct run *run, const json_t *arguments, struct error **err)
-{
+static int apply_resume(struct run *run, const json_t *arguments, struct error **err) {
     (void)arguments;
     if (run->state >= RUN_SUCCEEDED)
         return 0; /* nothing is left to do: resuming what ended well is no mistake */
     return run_move(run, RUN_RUNNING, run->cancelling ? NOTE_CANCELLING : NULL, err);
 }
 
-static int apply_cancel(struct run *run, const json_t *arguments, struct error **err)
-{
+static int apply_cancel(struct run *run, const json_t *arguments, struct error **err) {
     const char *where = json_get_string(arguments, "where", NULL);
     return where ? for_tasks(run, where, cancel_task, NULL, err) : cancel_run(run, err);
 }
 
-static int apply_retry(struct run *run, const json_t *arguments, struct error **err)
-{
+static int apply_retry(struct run *run, const json_t *arguments, struct error **err) {
     struct reset reset = {.fresh = false, .all = false};
     return reset_run(run, json_get_string(arguments, "where", NULL), &reset, err);
 }
 
-static int apply_restart(struct run *run, const json_t *arguments, struct error **err)
-{
+static int apply_restart(struct run *run, const json_t *arguments, struct error **err) {
     struct reset reset = {.fresh = true, .all = true};
     const char *where = json_get_string(arguments, "where", NULL);
     if (!where)
@@ -299,8 +281,7 @@ struct mark {
     const char *reason;
 };
 
-static int mark_task(struct task *task, void *context, struct error **err)
-{
+static int mark_task(struct task *task, void *context, struct error **err) {
     const struct mark *mark = context;
     if (task->flight)
         return error_set(err, ERROR_INVALID, "it is running: cancel it first");
@@ -308,14 +289,15 @@ static int mark_task(struct task *task, void *context, struct error **err)
         return error_set(err, ERROR_INVALID, "it has succeeded already");
     struct run *run = task->step->run;
     task->reset = true;
-    OWN_STRING reason = memory_format("%s by %s: %s",
-                                      mark->succeeded ? "marked as succeeded" : "skipped",
-                                      engine_who(), mark->reason);
+    OWN_STRING reason =
+        memory_format("%s by %s: %s", mark->succeeded ? "marked as succeeded" : "skipped",
+                      engine_who(), mark->reason);
     if (!reason)
         return error_set_memory(err);
     if (event_add(run->engine, run->id, task->id, "marked",
-                  json_pack("{s:s, s:s}", "as", mark->succeeded ? "succeeded" : "skipped",
-                            "reason", mark->reason), err) < 0)
+                  json_pack("{s:s, s:s}", "as", mark->succeeded ? "succeeded" : "skipped", "reason",
+                            mark->reason),
+                  err) < 0)
         return -1;
     return store_run(run->engine->store, err,
                      "UPDATE task SET state = ?, skip = ?, cause = 0, reason = ?, ended = ? "
@@ -325,8 +307,7 @@ static int mark_task(struct task *task, void *context, struct error **err)
                      task->id);
 }
 
-static int apply_mark(struct run *run, const json_t *arguments, struct error **err)
-{
+static int apply_mark(struct run *run, const json_t *arguments, struct error **err) {
     struct mark mark = {json_is_true(json_object_get(arguments, "succeeded")),
                         json_get_string(arguments, "reason", "")};
     if (for_tasks(run, json_get_string(arguments, "where", NULL), mark_task, &mark, err) < 0 ||
@@ -346,8 +327,7 @@ struct decide {
     const char *other;
 };
 
-static int decide_task(struct task *task, void *context, struct error **err)
-{
+static int decide_task(struct task *task, void *context, struct error **err) {
     struct decide *decide = context;
     if (task->state != TASK_DECIDING) {
         decide->other = task_state_name(task->state);
@@ -357,8 +337,7 @@ static int decide_task(struct task *task, void *context, struct error **err)
     return people_decide(task, decide->approved, decide->note, decide->who, err);
 }
 
-static int apply_decide(struct run *run, const json_t *arguments, struct error **err)
-{
+static int apply_decide(struct run *run, const json_t *arguments, struct error **err) {
     struct decide decide = {json_is_true(json_object_get(arguments, "approved")),
                             json_get_string(arguments, "note", NULL),
                             json_get_string(arguments, "who", "unknown"), 0, NULL};
@@ -377,17 +356,16 @@ static const struct verb {
     int (*apply)(struct run *run, const json_t *arguments, struct error **err);
     bool reload; /* it changed tasks in the database only */
 } verbs[] = {
-    {"pause", apply_pause, false},     {"resume", apply_resume, false},
-    {"cancel", apply_cancel, false},   {"retry", apply_retry, true},
-    {"restart", apply_restart, true},  {"mark", apply_mark, true},
+    {"pause", apply_pause, false},    {"resume", apply_resume, false},
+    {"cancel", apply_cancel, false},  {"retry", apply_retry, true},
+    {"restart", apply_restart, true}, {"mark", apply_mark, true},
     {"decide", apply_decide, false},
 };
 
 /* ------------------------------------------------------------------ applying */
 
 static int apply_verb(struct run *run, const char *name, const json_t *arguments,
-                      struct error **err)
-{
+                      struct error **err) {
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
         if (!text_equal(verbs[i].name, name))
             continue;
@@ -410,16 +388,14 @@ struct order {
     char *name, *verb;
     json_t *arguments;
 };
-static void order_release(struct order *order)
-{
+static void order_release(struct order *order) {
     memory_free(order->name);
     memory_free(order->verb);
     json_decref(order->arguments);
 }
 
 /* 1: the oldest order that is open; 0: none. */
-static int next_order(struct engine *engine, struct order *ret, struct error **err)
-{
+static int next_order(struct engine *engine, struct order *ret, struct error **err) {
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT command.id, run, name, verb, arguments FROM command "
                                 "JOIN run ON run.id = command.run WHERE applied IS NULL "
@@ -441,8 +417,7 @@ static int next_order(struct engine *engine, struct order *ret, struct error **e
     return ret->arguments ? 1 : -1;
 }
 
-static int apply_order(struct engine *engine, const struct order *order, struct error **err)
-{
+static int apply_order(struct engine *engine, const struct order *order, struct error **err) {
     if (engine_write(engine, err) < 0)
         return -1;
     /* A mistake must leave nothing half done: it is undone to here. */
@@ -467,13 +442,11 @@ static int apply_order(struct engine *engine, const struct order *order, struct 
                                       own->hint, "code", (int)own->code)
                           : NULL;
     OWN_STRING text = answer ? json_canonical(answer, err) : NULL;
-    return store_run(engine->store, err,
-                     "UPDATE command SET applied = ?, problem = ? WHERE id = ?", "isi",
-                     clock_wall(), text, order->id);
+    return store_run(engine->store, err, "UPDATE command SET applied = ?, problem = ? WHERE id = ?",
+                     "isi", clock_wall(), text, order->id);
 }
 
-int commands_apply(struct engine *engine, bool *ret_any, struct error **err)
-{
+int commands_apply(struct engine *engine, bool *ret_any, struct error **err) {
     for (*ret_any = false;; *ret_any = true) {
         CLEANUP(order_release) struct order order = {0};
         int found = next_order(engine, &order, err);
@@ -487,8 +460,7 @@ int commands_apply(struct engine *engine, bool *ret_any, struct error **err)
 /* -------------------------------------------------------------------- giving */
 
 static int give(struct engine *engine, int64_t run, const char *verb, const json_t *arguments,
-                int64_t *ret_id, struct error **err)
-{
+                int64_t *ret_id, struct error **err) {
     OWN_STRING text = json_canonical(arguments, err);
     if (!text || store_script(engine->store, "PRAGMA synchronous = FULL", err) < 0 ||
         store_begin(engine->store, err) < 0)
@@ -506,8 +478,7 @@ static int give(struct engine *engine, int64_t run, const char *verb, const json
 }
 
 /* Nobody drives: what can be done without a process is done here. */
-static int apply_here(struct engine *engine, struct error **err)
-{
+static int apply_here(struct engine *engine, struct error **err) {
     bool any = false;
     if (!engine->expressions && !(engine->expressions = expression_cache_new()))
         return error_set_memory(err);
@@ -524,8 +495,7 @@ static int apply_here(struct engine *engine, struct error **err)
 }
 
 /* 1: answered (an error is set when it was refused); 0: not yet. */
-static int read_answer(struct engine *engine, int64_t id, struct error **err)
-{
+static int read_answer(struct engine *engine, int64_t id, struct error **err) {
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT applied, problem FROM command WHERE id = ?", "i", id);
     if (!rows || rows_next(rows, err) < 0)
@@ -545,8 +515,7 @@ static int read_answer(struct engine *engine, int64_t id, struct error **err)
 }
 
 static int command(struct engine *engine, const char *name, const char *verb, json_t *arguments,
-                   struct error **err)
-{
+                   struct error **err) {
     OWN_JSON own = arguments;
     int64_t run = run_id_of(engine, name, err), id = 0;
     if (run < 0 || !own || give(engine, run, verb, own, &id, err) < 0)
@@ -566,43 +535,38 @@ static int command(struct engine *engine, const char *name, const char *verb, js
     return 0; /* durable; the driver is busy */
 }
 
-int engine_cancel(struct engine *engine, const char *run, const char *where, struct error **err)
-{
+int engine_cancel(struct engine *engine, const char *run, const char *where, struct error **err) {
     return command(engine, run, "cancel", json_pack("{s:s*}", "where", where), err);
 }
 
-int engine_pause(struct engine *engine, const char *run, struct error **err)
-{
+int engine_pause(struct engine *engine, const char *run, struct error **err) {
     return command(engine, run, "pause", json_object(), err);
 }
 
-int engine_resume(struct engine *engine, const char *run, struct error **err)
-{
+int engine_resume(struct engine *engine, const char *run, struct error **err) {
     return command(engine, run, "resume", json_object(), err);
 }
 
-int engine_retry(struct engine *engine, const char *run, const char *where, struct error **err)
-{
+int engine_retry(struct engine *engine, const char *run, const char *where, struct error **err) {
     return command(engine, run, "retry", json_pack("{s:s*}", "where", where), err);
 }
 
-int engine_restart(struct engine *engine, const char *run, const char *where, struct error **err)
-{
+int engine_restart(struct engine *engine, const char *run, const char *where, struct error **err) {
     return command(engine, run, "restart", json_pack("{s:s*}", "where", where), err);
 }
 
 int engine_mark(struct engine *engine, const char *run, const char *where, bool succeeded,
-                const char *reason, struct error **err)
-{
+                const char *reason, struct error **err) {
     return command(engine, run, "mark",
                    json_pack("{s:s*, s:b, s:s}", "where", where, "succeeded", (int)succeeded,
-                             "reason", reason), err);
+                             "reason", reason),
+                   err);
 }
 
 int engine_decide(struct engine *engine, const char *run, const char *where, bool approved,
-                  const char *note, const char *who, struct error **err)
-{
+                  const char *note, const char *who, struct error **err) {
     return command(engine, run, "decide",
                    json_pack("{s:s*, s:b, s:s*, s:s}", "where", where, "approved", (int)approved,
-                             "note", note, "who", who), err);
+                             "note", note, "who", who),
+                   err);
 }

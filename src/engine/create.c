@@ -5,8 +5,7 @@
 #include <fcntl.h>
 
 static int check_selection(const struct pipeline *pipeline, const struct run_request *request,
-                           struct error **err)
-{
+                           struct error **err) {
     for (size_t i = 0; i <= request->only_count; i++) {
         const char *given = i < request->only_count ? request->only[i] : request->from;
         if (!given)
@@ -29,8 +28,7 @@ static int check_selection(const struct pipeline *pipeline, const struct run_req
     return 0;
 }
 
-static json_t *selection_of(const struct run_request *request)
-{
+static json_t *selection_of(const struct run_request *request) {
     json_t *only = json_array();
     for (size_t i = 0; only && i < request->only_count; i++)
         json_array_append_new(only, json_string(request->only[i]));
@@ -39,8 +37,7 @@ static json_t *selection_of(const struct run_request *request)
 }
 
 static int insert_run(struct engine *engine, const struct pipeline *pipeline,
-                      const struct run_request *request, char **ret_name, struct error **err)
-{
+                      const struct run_request *request, char **ret_name, struct error **err) {
     OWN_JSON selection = selection_of(request);
     OWN_STRING document = json_canonical(pipeline->document, err);
     OWN_STRING parameters = json_canonical(request->parameters, err);
@@ -60,7 +57,7 @@ static int insert_run(struct engine *engine, const struct pipeline *pipeline,
     number = store_last_id(engine->store);
     OWN_STRING safe = text_safe_name(pipeline->name);
     OWN_STRING name = safe ? memory_format("%.60s-%lld", safe, (long long)number) : NULL;
-    OWN_STRING output = !name              ? NULL
+    OWN_STRING output = !name             ? NULL
                         : request->output ? memory_copy_string(request->output)
                                           : home_path(engine, "runs/%s/outputs", name);
     if (!output)
@@ -79,8 +76,7 @@ static int insert_run(struct engine *engine, const struct pipeline *pipeline,
 }
 
 int engine_create_run(struct engine *engine, const struct pipeline *pipeline,
-                      const struct run_request *request, char **ret_name, struct error **err)
-{
+                      const struct run_request *request, char **ret_name, struct error **err) {
     if (check_selection(pipeline, request, err) < 0 || store_begin(engine->store, err) < 0)
         return -1;
     if (insert_run(engine, pipeline, request, ret_name, err) == 0 &&
@@ -90,14 +86,15 @@ int engine_create_run(struct engine *engine, const struct pipeline *pipeline,
     return -1;
 }
 
-static int find_like(struct engine *engine, const char *given, char **ret_name, struct error **err)
-{
-    OWN_STRING low = memory_copy_string(given), high = memory_format("%s\xef\xbf\xbf", given);
+static int find_like(struct engine *engine, const char *given, char **ret_name,
+                     struct error **err) {
+    OWN_STRING low = memory_copy_string(given);
+    OWN_STRING high = memory_format("%s\xef\xbf\xbf", given);
     if (!low || !high)
         return error_set_memory(err);
-    OWN_ROWS rows = store_query(engine->store, err,
-                                "SELECT name FROM run WHERE name >= ? AND name < ? LIMIT 2", "ss",
-                                low, high);
+    OWN_ROWS rows =
+        store_query(engine->store, err, "SELECT name FROM run WHERE name >= ? AND name < ? LIMIT 2",
+                    "ss", low, high);
     if (!rows)
         return -1;
     int more = rows_next(rows, err);
@@ -118,15 +115,14 @@ static int find_like(struct engine *engine, const char *given, char **ret_name, 
 }
 
 static int find_exact(struct engine *engine, const char *given, char **ret_name,
-                      struct error **err)
-{
+                      struct error **err) {
     bool number = *given && strspn(given, "0123456789") == strlen(given);
-    OWN_ROWS rows = text_equal(given, "last")
-                        ? store_query(engine->store, err,
-                                      "SELECT name FROM run ORDER BY id DESC LIMIT 1", "")
-                        : store_query(engine->store, err,
-                                      "SELECT name FROM run WHERE name = ? OR (? AND id = ?)",
-                                      "sis", given, (int64_t)number, given);
+    OWN_ROWS rows =
+        text_equal(given, "last")
+            ? store_query(engine->store, err, "SELECT name FROM run ORDER BY id DESC LIMIT 1", "")
+            : store_query(engine->store, err,
+                          "SELECT name FROM run WHERE name = ? OR (? AND id = ?)", "sis", given,
+                          (int64_t)number, given);
     if (!rows)
         return -1;
     int more = rows_next(rows, err);
@@ -136,8 +132,7 @@ static int find_exact(struct engine *engine, const char *given, char **ret_name,
     return *ret_name ? 1 : error_set_memory(err);
 }
 
-int engine_find_run(struct engine *engine, const char *given, char **ret_name, struct error **err)
-{
+int engine_find_run(struct engine *engine, const char *given, char **ret_name, struct error **err) {
     int found = find_exact(engine, given, ret_name, err);
     if (found == 0)
         found = find_like(engine, given, ret_name, err);

@@ -16,10 +16,11 @@ struct drive {
     bool stop;
 };
 
-void engine_touch(struct engine *engine) { engine->dirty = true; }
+void engine_touch(struct engine *engine) {
+    engine->dirty = true;
+}
 
-void engine_fail(struct engine *engine, struct error *error)
-{
+void engine_fail(struct engine *engine, struct error *error) {
     if (engine->failure)
         error_free(error);
     else
@@ -27,8 +28,7 @@ void engine_fail(struct engine *engine, struct error *error)
     engine->dirty = true;
 }
 
-struct run *engine_loaded_run(struct engine *engine, int64_t id)
-{
+struct run *engine_loaded_run(struct engine *engine, int64_t id) {
     struct run *run = engine->runs;
     while (run && run->id != id)
         run = run->next;
@@ -37,14 +37,12 @@ struct run *engine_loaded_run(struct engine *engine, int64_t id)
 
 /* --------------------------------------------------------------------- pool */
 
-static void pool_work(uv_work_t *request)
-{
+static void pool_work(uv_work_t *request) {
     struct pool_job *job = request->data;
     job->work(job);
 }
 
-static void pool_done(uv_work_t *request, int status)
-{
+static void pool_done(uv_work_t *request, int status) {
     struct pool_job *job = request->data;
     struct run *run = job->run;
     struct engine *engine = run->engine;
@@ -56,8 +54,7 @@ static void pool_done(uv_work_t *request, int status)
         engine_fail(engine, problem);
 }
 
-int pool_queue(struct run *run, struct pool_job *job, struct error **err)
-{
+int pool_queue(struct run *run, struct pool_job *job, struct error **err) {
     if (!run->engine->loop) {
         job->work(job);
         return job->done(job, err);
@@ -72,16 +69,14 @@ int pool_queue(struct run *run, struct pool_job *job, struct error **err)
 
 /* --------------------------------------------------------------------- turn */
 
-static uint32_t count_of(const struct run *run, enum task_state state)
-{
+static uint32_t count_of(const struct run *run, enum task_state state) {
     uint32_t count = 0;
     for (size_t i = 0; i < run->pipeline->step_count; i++)
         count += run->steps[i].counts[state];
     return count;
 }
 
-static bool has_failed(const struct run *run)
-{
+static bool has_failed(const struct run *run) {
     for (size_t i = 0; i < run->pipeline->step_count; i++)
         if (run->steps[i].failed)
             return true;
@@ -89,8 +84,7 @@ static bool has_failed(const struct run *run)
 }
 
 /* Nothing moves any more: what is still waiting will never be asked for. */
-static int skip_the_rest(struct run *run, bool *ret_any, struct error **err)
-{
+static int skip_the_rest(struct run *run, bool *ret_any, struct error **err) {
     *ret_any = false;
     if (run->stopping || run->cancelling)
         return 0; /* left waiting, so that a retry takes them up */
@@ -108,8 +102,7 @@ static int skip_the_rest(struct run *run, bool *ret_any, struct error **err)
     return graph_drain(run, err);
 }
 
-static int settle_run(struct run *run, struct error **err)
-{
+static int settle_run(struct run *run, struct error **err) {
     if (run->state == RUN_PAUSED || run->state >= RUN_SUCCEEDED || run->finishing ||
         !run->sources_ready)
         return 0;
@@ -134,16 +127,14 @@ static int settle_run(struct run *run, struct error **err)
 }
 
 /* A run that waited moves again as soon as something can be done. */
-static int wake_run(struct run *run, struct error **err)
-{
+static int wake_run(struct run *run, struct error **err) {
     bool can = count_of(run, TASK_READY) || count_of(run, TASK_RUNNING);
     if (run->state == RUN_PLANNED || (run->state == RUN_WAITING && can))
         return run_move(run, RUN_RUNNING, run->cancelling ? NOTE_CANCELLING : NULL, err);
     return 0;
 }
 
-static int turn(struct engine *engine, struct error **err)
-{
+static int turn(struct engine *engine, struct error **err) {
     for (int round = 0; engine->dirty && round < 100; round++) {
         engine->dirty = false;
         for (struct run *run = engine->runs; run; run = run->next)
@@ -166,16 +157,14 @@ static int turn(struct engine *engine, struct error **err)
 
 /* ---------------------------------------------------------------- callbacks */
 
-static void stop_with(struct drive *drive, struct error *problem)
-{
+static void stop_with(struct drive *drive, struct error *problem) {
     if (problem)
         engine_fail(drive->engine, problem);
     drive->stop = true;
     uv_stop(drive->engine->loop);
 }
 
-static bool is_settled(const struct drive *drive)
-{
+static bool is_settled(const struct drive *drive) {
     const struct run *run = engine_loaded_run(drive->engine, drive->run_id);
     if (!run || run->ended)
         return true;
@@ -184,8 +173,7 @@ static bool is_settled(const struct drive *drive)
     return run->state == RUN_WAITING && !drive->options->wait && !run->pool;
 }
 
-static void on_prepare(uv_prepare_t *handle)
-{
+static void on_prepare(uv_prepare_t *handle) {
     struct drive *drive = handle->data;
     struct error *problem = NULL;
     if (drive->stop)
@@ -196,8 +184,7 @@ static void on_prepare(uv_prepare_t *handle)
         stop_with(drive, NULL);
 }
 
-static int poll_all(struct engine *engine, struct error **err)
-{
+static int poll_all(struct engine *engine, struct error **err) {
     bool any = false;
     if (commands_apply(engine, &any, err) < 0)
         return -1;
@@ -211,31 +198,27 @@ static int poll_all(struct engine *engine, struct error **err)
     return 0;
 }
 
-static void on_poll(uv_timer_t *handle)
-{
+static void on_poll(uv_timer_t *handle) {
     struct drive *drive = handle->data;
     struct error *problem = NULL;
     if (poll_all(drive->engine, &problem) < 0)
         stop_with(drive, problem);
 }
 
-static void on_progress(uv_timer_t *handle)
-{
+static void on_progress(uv_timer_t *handle) {
     struct drive *drive = handle->data;
     if (drive->options->progress && !drive->options->progress(drive->options->context))
         stop_with(drive, NULL);
 }
 
-static void on_trouble(void *context, const char *message)
-{
+static void on_trouble(void *context, const char *message) {
     (void)context;
     log_message(LOG_WARNING, "%s", message);
 }
 
 /* ------------------------------------------------------------------- driving */
 
-static int attach_all(struct run *run, struct error **err)
-{
+static int attach_all(struct run *run, struct error **err) {
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         struct run_step *step = &run->steps[i];
         for (size_t n = 0; step->counts[TASK_RUNNING] && n < step->task_capacity; n++) {
@@ -248,8 +231,7 @@ static int attach_all(struct run *run, struct error **err)
     return 0;
 }
 
-int drive_take_up(struct engine *engine, const char *name, struct run **ret, struct error **err)
-{
+int drive_take_up(struct engine *engine, const char *name, struct run **ret, struct error **err) {
     CLEANUP(run_cleanup) struct run *run = NULL;
     if (run_load(engine, name, &run, err) < 0)
         return -1;
@@ -267,12 +249,10 @@ int drive_take_up(struct engine *engine, const char *name, struct run **ret, str
 }
 
 static int take_up_all(struct engine *engine, const char *wanted, int64_t *ret_id,
-                       struct error **err)
-{
+                       struct error **err) {
     OWN_JSON names = json_array();
-    struct rows *rows = store_query(engine->store, err,
-                                    "SELECT name FROM run WHERE state IN (0, 1) OR name = ?", "s",
-                                    wanted);
+    struct rows *rows = store_query(
+        engine->store, err, "SELECT name FROM run WHERE state IN (0, 1) OR name = ?", "s", wanted);
     if (!rows || !names)
         return -1;
     int more;
@@ -283,8 +263,7 @@ static int take_up_all(struct engine *engine, const char *wanted, int64_t *ret_i
         return -1;
     size_t index;
     json_t *name;
-    json_array_foreach(names, index, name)
-    {
+    json_array_foreach(names, index, name) {
         struct run *run = NULL;
         bool ours = text_equal(json_string_value(name), wanted);
         struct error *problem = NULL;
@@ -301,8 +280,7 @@ static int take_up_all(struct engine *engine, const char *wanted, int64_t *ret_i
     return 0;
 }
 
-static void drop_runs(struct engine *engine)
-{
+static void drop_runs(struct engine *engine) {
     while (engine->flights) {
         struct flight *flight = engine->flights;
         engine->flights = flight->next;
@@ -324,8 +302,7 @@ static void drop_runs(struct engine *engine)
     engine->gpus_taken = 0;
 }
 
-static int open_compute(struct engine *engine, struct error **err)
-{
+static int open_compute(struct engine *engine, struct error **err) {
     if (!engine->driver)
         return error_set(err, ERROR_UNSUPPORTED, "this build has no compute driver");
     if (!engine->own_folder && !(engine->own_folder = process_executable_directory(err)))
@@ -342,31 +319,28 @@ static int open_compute(struct engine *engine, struct error **err)
     return engine->driver->capacity(engine->compute, &engine->capacity, err);
 }
 
-static int start_handles(struct drive *drive, struct error **err)
-{
+static int start_handles(struct drive *drive, struct error **err) {
     uv_loop_t *loop = drive->engine->loop;
     uv_prepare_init(loop, &drive->prepare);
     uv_timer_init(loop, &drive->poll);
     uv_timer_init(loop, &drive->progress);
     drive->prepare.data = drive->poll.data = drive->progress.data = drive;
     uint64_t interval = drive->options->interval > 0 ? (uint64_t)drive->options->interval : 125;
-    if (uv_prepare_start(&drive->prepare, on_prepare) || uv_timer_start(&drive->poll, on_poll, 0,
-                                                                       POLL_INTERVAL) ||
+    if (uv_prepare_start(&drive->prepare, on_prepare) ||
+        uv_timer_start(&drive->poll, on_poll, 0, POLL_INTERVAL) ||
         uv_timer_start(&drive->progress, on_progress, interval, interval))
         return error_set(err, ERROR_INTERNAL, "the loop does not start");
     return 0;
 }
 
-static void close_handle(uv_handle_t *handle, void *context)
-{
+static void close_handle(uv_handle_t *handle, void *context) {
     (void)context;
     if (!uv_is_closing(handle))
         uv_close(handle, NULL);
 }
 
 /* Work in the pool refers to runs: it is waited for before they go. */
-static void wait_for_pool(struct engine *engine)
-{
+static void wait_for_pool(struct engine *engine) {
     for (;;) {
         bool busy = false;
         for (struct run *run = engine->runs; run; run = run->next)
@@ -377,8 +351,7 @@ static void wait_for_pool(struct engine *engine)
     }
 }
 
-static int lead(struct drive *drive, const char *name, struct error **err)
-{
+static int lead(struct drive *drive, const char *name, struct error **err) {
     struct engine *engine = drive->engine;
     uv_loop_t loop;
     if (uv_loop_init(&loop) != 0)
@@ -417,8 +390,7 @@ static int lead(struct drive *drive, const char *name, struct error **err)
 }
 
 static int state_of(struct engine *engine, const char *name, enum run_state *ret,
-                    struct error **err)
-{
+                    struct error **err) {
     int64_t state = -1;
     if (store_integer(engine->store, -1, &state, err, "SELECT state FROM run WHERE name = ?", "s",
                       name) < 0)
@@ -429,15 +401,13 @@ static int state_of(struct engine *engine, const char *name, enum run_state *ret
     return 0;
 }
 
-static bool rests(enum run_state state, const struct drive_options *options)
-{
+static bool rests(enum run_state state, const struct drive_options *options) {
     return state >= RUN_SUCCEEDED || state == RUN_PAUSED ||
            (state == RUN_WAITING && !options->wait);
 }
 
 int engine_drive(struct engine *engine, const char *run, const struct drive_options *options,
-                 enum run_state *ret_state, struct error **err)
-{
+                 enum run_state *ret_state, struct error **err) {
     for (bool first = true;; first = false) {
         if (state_of(engine, run, ret_state, err) < 0)
             return -1;

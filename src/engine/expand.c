@@ -2,8 +2,7 @@
 #include "private.h"
 
 static int insert_task(struct run_step *step, struct node *node, bool fan, bool fresh,
-                       struct task **ret, struct error **err)
-{
+                       struct task **ret, struct error **err) {
     struct run *run = step->run;
     struct task *task = task_new(step, node, err);
     if (!task)
@@ -23,8 +22,7 @@ static int insert_task(struct run_step *step, struct node *node, bool fan, bool 
 }
 
 /* "STEP" or "STEP@PARTITION" of --from: must this task run anew? */
-static bool is_from(const struct run *run, const struct step *step, const struct node *node)
-{
+static bool is_from(const struct run *run, const struct step *step, const struct node *node) {
     const char *from = json_get_string(run->selection, "from", NULL);
     if (!from)
         return json_is_true(json_object_get(run->selection, "no_reuse"));
@@ -35,8 +33,7 @@ static bool is_from(const struct run *run, const struct step *step, const struct
 }
 
 static int insert_tasks(struct run *run, struct axis *axis, const struct range *range,
-                        struct error **err)
-{
+                        struct error **err) {
     for (size_t s = 0; s < run->pipeline->step_count; s++) {
         struct run_step *step = &run->steps[s];
         if (step->axis != axis)
@@ -53,8 +50,7 @@ static int insert_tasks(struct run *run, struct axis *axis, const struct range *
 }
 
 static int connect_tasks(struct run *run, struct axis *axis, const struct range *range,
-                         struct error **err)
-{
+                         struct error **err) {
     for (size_t s = 0; s < run->pipeline->step_count; s++) {
         struct run_step *step = &run->steps[s];
         for (uint32_t i = 0; step->axis == axis && i < range->count; i++) {
@@ -68,8 +64,7 @@ static int connect_tasks(struct run *run, struct axis *axis, const struct range 
 }
 
 static int record(struct run *run, struct axis *axis, struct node *above, enum skip outcome,
-                  uint32_t count, struct error **err)
-{
+                  uint32_t count, struct error **err) {
     struct range *range = axis_range(axis, above, err);
     if (!range)
         return -1;
@@ -91,16 +86,16 @@ static int record(struct run *run, struct axis *axis, struct node *above, enum s
     if (connect_tasks(run, axis, &made, err) < 0)
         return -1;
     engine_touch(run->engine);
-    return outcome ? 0
-                   : event_add(run->engine, run->id, 0, "expanded",
-                               json_pack("{s:s, s:i}", "step",
-                                         run->pipeline->steps[axis->fan_step].id, "count",
-                                         (int)count), err);
+    return outcome
+               ? 0
+               : event_add(run->engine, run->id, 0, "expanded",
+                           json_pack("{s:s, s:i}", "step", run->pipeline->steps[axis->fan_step].id,
+                                     "count", (int)count),
+                           err);
 }
 
 static int add_nodes(struct run *run, struct axis *axis, struct node *above,
-                     const struct partition_list *list, struct error **err)
-{
+                     const struct partition_list *list, struct error **err) {
     for (size_t i = 0; i < list->count; i++) {
         const struct partition *partition = &list->items[i];
         OWN_STRING key = *above->key ? memory_format("%s/%s", above->key, partition->name)
@@ -131,8 +126,7 @@ static int add_nodes(struct run *run, struct axis *axis, struct node *above,
 }
 
 int expand_make(struct run *run, size_t fan_step, struct node *above,
-                const struct partition_list *list, struct error **err)
-{
+                const struct partition_list *list, struct error **err) {
     struct axis *axis = run->axes[fan_step];
     if (engine_write(run->engine, err) < 0 || add_nodes(run, axis, above, list, err) < 0)
         return -1;
@@ -140,25 +134,24 @@ int expand_make(struct run *run, size_t fan_step, struct node *above,
 }
 
 int expand_blocked(struct run *run, size_t fan_step, struct node *above, enum skip outcome,
-                   struct error **err)
-{
+                   struct error **err) {
     return record(run, run->axes[fan_step], above, outcome, 0, err);
 }
 
 /* Items of a JSON document through jq: {items}, and {key} of each. */
 static int list_json(struct run *run, const struct fan *fan, const char *path,
-                     struct partition_list *list, struct error **err)
-{
+                     struct partition_list *list, struct error **err) {
     OWN_JSON document = json_read_file(-100 /* AT_FDCWD */, path, (size_t)64 << 20, err);
     OWN_JSON values = json_object();
     if (!document || !values)
         return document ? error_set_memory(err) : -1;
     json_object_set(values, "params", run->parameters);
-    struct expression *items = expression_new(fan->items ? fan->items : ".[]",
-                                              expression_variables, err);
+    struct expression *items =
+        expression_new(fan->items ? fan->items : ".[]", expression_variables, err);
     struct expression *key =
         items && fan->key ? expression_new(fan->key, expression_variables, err) : NULL;
-    json_t *found = items && (key || !fan->key) ? expression_run(items, document, values, err) : NULL;
+    json_t *found =
+        items && (key || !fan->key) ? expression_run(items, document, values, err) : NULL;
     int result = found ? 0 : -1;
     const json_t *stream = found;
     if (found && json_array_size(found) == 1 && json_is_array(json_array_get(found, 0)))
@@ -185,8 +178,7 @@ static int list_json(struct run *run, const struct fan *fan, const char *path,
 }
 
 int expand_list(struct run *run, const struct fan *fan, const char *path,
-                const struct manifest *manifest, struct partition_list *list, struct error **err)
-{
+                const struct manifest *manifest, struct partition_list *list, struct error **err) {
     return fan->kind == FAN_JSON ? list_json(run, fan, path, list, err)
                                  : partition_list_make(fan, path, manifest, list, err);
 }
@@ -194,8 +186,7 @@ int expand_list(struct run *run, const struct fan *fan, const char *path,
 /* No partition at all is an error unless the pipeline allows it: better said than a run that
  * succeeds by doing nothing. */
 int expand_check(const struct run *run, size_t fan_step, const struct partition_list *list,
-                 struct error **err)
-{
+                 struct error **err) {
     const struct step *step = &run->pipeline->steps[fan_step];
     if (list->count || step->fan.allow_empty)
         return 0;
@@ -206,8 +197,7 @@ int expand_check(const struct run *run, size_t fan_step, const struct partition_
 }
 
 /* Fans over what a step left. */
-static int expand_from_task(struct task *task, size_t fan_step, struct error **err)
-{
+static int expand_from_task(struct task *task, size_t fan_step, struct error **err) {
     struct run *run = task->step->run;
     const struct fan *fan = &run->pipeline->steps[fan_step].fan;
     CLEANUP(partition_list_release) struct partition_list list = {0};
@@ -228,8 +218,7 @@ static int expand_from_task(struct task *task, size_t fan_step, struct error **e
 
 /* A fan that cannot be made fails the step that asks for it, in words, not the engine. */
 static int expand_failed(struct run *run, size_t fan_step, struct node *above,
-                         struct error *problem, struct error **err)
-{
+                         struct error *problem, struct error **err) {
     OWN_ERROR own = problem;
     const struct step *step = &run->pipeline->steps[fan_step];
     if (own->code == ERROR_MEMORY)
@@ -238,22 +227,20 @@ static int expand_failed(struct run *run, size_t fan_step, struct node *above,
         run->stopping = true;
     if (event_add(run->engine, run->id, 0, "problem",
                   json_pack("{s:s, s:s, s:s*}", "step", step->id, "message", own->message, "hint",
-                            own->hint), err) < 0)
+                            own->hint),
+                  err) < 0)
         return -1;
-    return expand_blocked(run, fan_step, above,
-                          step->on_failure == ON_FAILURE_SKIP_PARTITION ? SKIP_PARTITION
-                                                                        : SKIP_UPSTREAM_FAILED,
-                          err);
+    return expand_blocked(
+        run, fan_step, above,
+        step->on_failure == ON_FAILURE_SKIP_PARTITION ? SKIP_PARTITION : SKIP_UPSTREAM_FAILED, err);
 }
 
-static bool fans_over(const struct step *step, size_t upstream)
-{
+static bool fans_over(const struct step *step, size_t upstream) {
     return step->fan.kind > FAN_STEP && step->fan.over.kind == REFERENCE_STEP &&
            step->fan.over.index == upstream;
 }
 
-int expand_after(struct task *task, struct error **err)
-{
+int expand_after(struct task *task, struct error **err) {
     struct run *run = task->step->run;
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         if (!fans_over(&run->pipeline->steps[i], task->step->step->index))
@@ -264,7 +251,7 @@ int expand_after(struct task *task, struct error **err)
         if (range->made)
             continue;
         if (!task_has_data(task)) {
-            enum skip outcome = task_counts_as_failed(task) ? SKIP_UPSTREAM_FAILED
+            enum skip outcome = task_counts_as_failed(task)  ? SKIP_UPSTREAM_FAILED
                                 : task->state == TASK_FAILED ? SKIP_PARTITION
                                                              : (enum skip)task->skip;
             if (expand_blocked(run, i, task->node, outcome, err) < 0)
@@ -280,8 +267,7 @@ int expand_after(struct task *task, struct error **err)
 }
 
 int expand_from_source(struct run *run, size_t fan_step, const struct partition_list *list,
-                       struct error *problem, struct error **err)
-{
+                       struct error *problem, struct error **err) {
     struct node *root = run->axes[run->pipeline->step_count]->nodes[0];
     struct range *range = axis_range(run->axes[fan_step], root, err);
     if (!range || range->made) {
@@ -295,8 +281,7 @@ int expand_from_source(struct run *run, size_t fan_step, const struct partition_
     return 0;
 }
 
-int expand_ready(struct run *run, struct error **err)
-{
+int expand_ready(struct run *run, struct error **err) {
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         struct run_step *step = &run->steps[i];
         for (size_t n = 0; n < step->task_capacity; n++)

@@ -13,23 +13,23 @@ struct finish_job {
     struct flight *flight;
     uint8_t output[SHA256_SIZE];
     uint64_t bytes, files;
-    char *result;         /* of result.json, canonical */
+    char *result;          /* of result.json, canonical */
     struct error *refused; /* what the guest did wrong */
     struct error *failure; /* what went wrong with us */
 };
 
-static void finish_job_free(struct finish_job *job)
-{
+static void finish_job_free(struct finish_job *job) {
     memory_free(job->result);
     error_free(job->refused);
     error_free(job->failure);
     memory_free(job);
 }
 
-static void finish_job_cleanup(struct finish_job **job) { finish_job_free(*job); }
+static void finish_job_cleanup(struct finish_job **job) {
+    finish_job_free(*job);
+}
 
-static int read_result(struct finish_job *job, const char *place, struct error **err)
-{
+static int read_result(struct finish_job *job, const char *place, struct error **err) {
     OWN_STRING path = path_join(place, "result.json");
     struct stat status;
     if (!path)
@@ -46,8 +46,7 @@ static int read_result(struct finish_job *job, const char *place, struct error *
 }
 
 static int check_declared(const struct finish_job *job, const struct manifest *manifest,
-                          struct error **err)
-{
+                          struct error **err) {
     const struct step *step = job->flight->task->step->step;
     for (size_t i = 0; i < step->output_count; i++)
         if (!manifest_find(manifest, step->outputs[i])) {
@@ -58,8 +57,7 @@ static int check_declared(const struct finish_job *job, const struct manifest *m
 }
 
 /* work/JOB/{output, manifest} becomes results/ab/KEY, replacing what is there. */
-static int adopt(const struct flight *flight, const struct manifest *manifest, struct error **err)
-{
+static int adopt(const struct flight *flight, const struct manifest *manifest, struct error **err) {
     OWN_STRING folder = result_folder(flight->engine, flight->task->key);
     OWN_STRING made = path_join(flight->work, "result");
     OWN_STRING output = made ? path_join(made, "output") : NULL;
@@ -85,8 +83,7 @@ static int adopt(const struct flight *flight, const struct manifest *manifest, s
 }
 
 /* We may have died while we stored them before: *ret_stored when they lie in their place. */
-static int recover(const struct flight *flight, bool *ret_stored, struct error **err)
-{
+static int recover(const struct flight *flight, bool *ret_stored, struct error **err) {
     if (file_exists(AT_FDCWD, flight->out))
         return 0;
     OWN_STRING half = path_join(flight->work, "result/output");
@@ -102,8 +99,7 @@ static int recover(const struct flight *flight, bool *ret_stored, struct error *
 }
 
 /* In the pool. */
-static void store_outputs(struct pool_job *base)
-{
+static void store_outputs(struct pool_job *base) {
     struct finish_job *job = (struct finish_job *)base;
     struct flight *flight = job->flight;
     bool stored = false;
@@ -129,8 +125,7 @@ static void store_outputs(struct pool_job *base)
         return;
 }
 
-static int outputs_stored(struct pool_job *base, struct error **err)
-{
+static int outputs_stored(struct pool_job *base, struct error **err) {
     CLEANUP(finish_job_cleanup) struct finish_job *job = (struct finish_job *)base;
     struct flight *flight = job->flight;
     struct error *problem = job->refused ? job->refused : job->failure;
@@ -147,8 +142,7 @@ static int outputs_stored(struct pool_job *base, struct error **err)
 }
 
 /* Most steps of some pipelines leave nothing: rmdir finds that out and tidies up at once. */
-static bool left_nothing(const struct flight *flight)
-{
+static bool left_nothing(const struct flight *flight) {
     if (rmdir(flight->out) == 0)
         return true;
     if (errno != ENOENT)
@@ -159,8 +153,7 @@ static bool left_nothing(const struct flight *flight)
     return half && folder && !file_exists(AT_FDCWD, half) && !file_exists(AT_FDCWD, folder);
 }
 
-int flight_finish(struct flight *flight, struct error **err)
-{
+int flight_finish(struct flight *flight, struct error **err) {
     if (!flight->task->step->step->output_count && left_nothing(flight)) {
         sha256_of("", 0, flight->task->output);
         flight->task->has_output = false;

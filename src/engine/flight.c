@@ -6,8 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void flight_free(struct flight *flight)
-{
+void flight_free(struct flight *flight) {
     if (!flight)
         return;
     memory_free(flight->work);
@@ -25,8 +24,7 @@ void flight_free(struct flight *flight)
     memory_free(flight);
 }
 
-static void unlink_flight(struct flight *flight)
-{
+static void unlink_flight(struct flight *flight) {
     struct flight **at = &flight->engine->flights;
     while (*at && *at != flight)
         at = &(*at)->next;
@@ -35,8 +33,7 @@ static void unlink_flight(struct flight *flight)
     flight->task->flight = NULL;
 }
 
-void flight_drop(struct flight *flight)
-{
+void flight_drop(struct flight *flight) {
     unlink_flight(flight);
     OWN_ERROR problem = NULL;
     if (tree_remove(AT_FDCWD, flight->work, &problem) < 0)
@@ -44,8 +41,7 @@ void flight_drop(struct flight *flight)
     flight_free(flight);
 }
 
-static struct flight *flight_new(struct task *task, unsigned number, struct error **err)
-{
+static struct flight *flight_new(struct task *task, unsigned number, struct error **err) {
     struct run *run = task->step->run;
     struct engine *engine = run->engine;
     struct flight *flight = memory_allocate(sizeof(*flight));
@@ -79,8 +75,7 @@ static struct flight *flight_new(struct task *task, unsigned number, struct erro
     return flight;
 }
 
-static int name_review(struct flight *flight, struct error **err)
-{
+static int name_review(struct flight *flight, struct error **err) {
     flight->recipe_text = memory_format("{\"review\":\"%s\"}", flight->job);
     if (!flight->recipe_text)
         return error_set_memory(err);
@@ -89,8 +84,7 @@ static int name_review(struct flight *flight, struct error **err)
     return 0;
 }
 
-struct flight *flight_new_review(struct task *task, const char *out, struct error **err)
-{
+struct flight *flight_new_review(struct task *task, const char *out, struct error **err) {
     struct flight *flight = flight_new(task, ++task->attempts, err);
     if (!flight || name_review(flight, err) < 0)
         return NULL;
@@ -109,8 +103,7 @@ struct flight *flight_new_review(struct task *task, const char *out, struct erro
 /* -------------------------------------------------------------------- reuse */
 
 /* A fan that is not made yet reads its outputs. */
-static bool feeds_fan(const struct task *task)
-{
+static bool feeds_fan(const struct task *task) {
     const struct run *run = task->step->run;
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
@@ -123,8 +116,7 @@ static bool feeds_fan(const struct task *task)
     return false;
 }
 
-static int save_known(struct task *task, const char *result, struct error **err)
-{
+static int save_known(struct task *task, const char *result, struct error **err) {
     return store_run(task->step->run->engine->store, err,
                      "UPDATE task SET key = ?, output = ?, result = ? WHERE id = ?", "bbsi",
                      (const void *)task->key, (size_t)SHA256_SIZE, (const void *)task->output,
@@ -132,8 +124,7 @@ static int save_known(struct task *task, const char *result, struct error **err)
 }
 
 /* 1: the outputs of this recipe are known and were taken over; 0: it must run. */
-static int try_reuse(struct flight *flight, struct error **err)
-{
+static int try_reuse(struct flight *flight, struct error **err) {
     struct task *task = flight->task;
     if (!flight->cacheable || task->fresh)
         return 0;
@@ -175,8 +166,7 @@ static int try_reuse(struct flight *flight, struct error **err)
     return task_move(task, TASK_REUSED, reason, err) < 0 ? -1 : 1;
 }
 
-int flight_need(struct task *task, struct error **err)
-{
+int flight_need(struct task *task, struct error **err) {
     task->needed = true;
     if (!task_state_is_final(task->state))
         return 0;
@@ -186,8 +176,7 @@ int flight_need(struct task *task, struct error **err)
 }
 
 /* A source below results/ that is gone: whose is it? The task that must run again, or NULL. */
-static struct task *find_dropped(const struct task *task)
-{
+static struct task *find_dropped(const struct task *task) {
     const struct step *step = task->step->step;
     struct run *run = task->step->run;
     for (size_t i = 0; i < step->edge_count; i++) {
@@ -210,23 +199,19 @@ static struct task *find_dropped(const struct task *task)
 
 /* ------------------------------------------------------------------- launch */
 
-static json_t *describe_box(const struct flight *flight)
-{
+static json_t *describe_box(const struct flight *flight) {
     const struct step *step = flight->task->step->step;
     json_t *mounts = json_array();
     for (size_t i = 0; mounts && i < flight->mount_count; i++)
-        json_array_append_new(mounts,
-                              json_pack("{s:s, s:b}", "target", flight->mounts[i].target,
-                                        "writable", (int)flight->mounts[i].writable));
-    return json_pack("{s:s, s:s, s:f, s:I, s:I, s:o}", "mode",
-                     step->box == BOX_WISH_SEALED ? "sealed" : "off", "network",
-                     step->network ? step->network : "none", "cpus", step->resources.cpus,
-                     "memory", (json_int_t)step->resources.memory, "timeout",
-                     (json_int_t)step->timeout, "mounts", mounts);
+        json_array_append_new(mounts, json_pack("{s:s, s:b}", "target", flight->mounts[i].target,
+                                                "writable", (int)flight->mounts[i].writable));
+    return json_pack(
+        "{s:s, s:s, s:f, s:I, s:I, s:o}", "mode", step->box == BOX_WISH_SEALED ? "sealed" : "off",
+        "network", step->network ? step->network : "none", "cpus", step->resources.cpus, "memory",
+        (json_int_t)step->resources.memory, "timeout", (json_int_t)step->timeout, "mounts", mounts);
 }
 
-static int save_intent(struct flight *flight, struct error **err)
-{
+static int save_intent(struct flight *flight, struct error **err) {
     struct task *task = flight->task;
     struct engine *engine = flight->engine;
     OWN_JSON box = describe_box(flight);
@@ -237,8 +222,8 @@ static int save_intent(struct flight *flight, struct error **err)
         store_run(engine->store, err,
                   "INSERT INTO attempt(task, number, job, driver, recipe, cacheable, box, log, "
                   "launched) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                  "iisssissi", task->id, (int64_t)flight->number, flight->job,
-                  engine->driver->name, flight->recipe_text, (int64_t)flight->cacheable, text,
+                  "iisssissi", task->id, (int64_t)flight->number, flight->job, engine->driver->name,
+                  flight->recipe_text, (int64_t)flight->cacheable, text,
                   flight->log + strlen(engine->home) + 1, clock_wall()) < 0 ||
         store_run(engine->store, err, "UPDATE task SET key = ? WHERE id = ?", "bi",
                   (const void *)task->key, (size_t)SHA256_SIZE, task->id) < 0)
@@ -248,14 +233,13 @@ static int save_intent(struct flight *flight, struct error **err)
     return task_move(task, TASK_RUNNING, NULL, err);
 }
 
-static int make_folders(struct flight *flight, struct error **err)
-{
+static int make_folders(struct flight *flight, struct error **err) {
     if (mkdir(flight->work, 0700) < 0 && errno != EEXIST)
         return error_set_errno(err, errno, "cannot make a work folder");
     if (mkdir(flight->out, 0755) < 0 && errno != EEXIST)
         return error_set_errno(err, errno, "cannot make a work folder");
-    OWN_STRING folder = memory_copy_bytes(
-        flight->log, (size_t)(path_base_name(flight->log) - flight->log) - 1);
+    OWN_STRING folder =
+        memory_copy_bytes(flight->log, (size_t)(path_base_name(flight->log) - flight->log) - 1);
     if (!folder)
         return error_set_memory(err);
     if (flight->task->step->has_log_folder)
@@ -271,10 +255,9 @@ struct farm_job {
     struct error *failure;
 };
 
-static int link_one(const struct farm *farm, struct error **err)
-{
-    OWN_STRING parent = memory_copy_bytes(farm->target,
-                                          (size_t)(path_base_name(farm->target) - farm->target));
+static int link_one(const struct farm *farm, struct error **err) {
+    OWN_STRING parent =
+        memory_copy_bytes(farm->target, (size_t)(path_base_name(farm->target) - farm->target));
     if (!parent)
         return error_set_memory(err);
     if (directory_make(AT_FDCWD, parent, 0755, err) < 0)
@@ -282,16 +265,14 @@ static int link_one(const struct farm *farm, struct error **err)
     return tree_link(AT_FDCWD, farm->source, AT_FDCWD, farm->target, err);
 }
 
-static void link_farms(struct pool_job *base)
-{
+static void link_farms(struct pool_job *base) {
     struct farm_job *job = (struct farm_job *)base;
     for (size_t i = 0; i < job->flight->farm_count && !job->failure; i++)
         if (link_one(&job->flight->farms[i], &job->failure) < 0)
             return;
 }
 
-static void add_launch(struct flight *flight)
-{
+static void add_launch(struct flight *flight) {
     flight->next_launch = flight->engine->launches;
     flight->engine->launches = flight;
     engine_touch(flight->engine);
@@ -299,8 +280,7 @@ static void add_launch(struct flight *flight)
 
 /* Before the process exists: the attempt fails in words. */
 static int fail_unstarted(struct flight *flight, enum cause cause, struct error *problem,
-                          struct error **err)
-{
+                          struct error **err) {
     OWN_ERROR own = problem;
     flight->report = (struct exit_report){
         .cause = cause, .exit_code = -1, .started = clock_wall(), .ended = clock_wall()};
@@ -309,8 +289,7 @@ static int fail_unstarted(struct flight *flight, enum cause cause, struct error 
     return flight_failed(flight, err);
 }
 
-static int farms_done(struct pool_job *base, struct error **err)
-{
+static int farms_done(struct pool_job *base, struct error **err) {
     OWN_MEMORY(struct farm_job) job = (struct farm_job *)base;
     struct error *failure = take(&job->failure);
     if (failure)
@@ -319,8 +298,7 @@ static int farms_done(struct pool_job *base, struct error **err)
     return 0;
 }
 
-static int start(struct flight *flight, struct error **err)
-{
+static int start(struct flight *flight, struct error **err) {
     struct error *problem = NULL;
     if (make_folders(flight, &problem) < 0)
         return fail_unstarted(flight, CAUSE_NOT_STARTED, problem, err);
@@ -331,14 +309,13 @@ static int start(struct flight *flight, struct error **err)
     struct farm_job *job = memory_allocate(sizeof(*job));
     if (!job)
         return error_set_memory(err);
-    job->job = (struct pool_job){
-        .run = flight->task->step->run, .work = link_farms, .done = farms_done};
+    job->job =
+        (struct pool_job){.run = flight->task->step->run, .work = link_farms, .done = farms_done};
     job->flight = flight;
     return pool_queue(flight->task->step->run, &job->job, err);
 }
 
-int flight_begin(struct task *task, struct error **err)
-{
+int flight_begin(struct task *task, struct error **err) {
     struct flight *flight = flight_new(task, task->attempts + 1u, err);
     if (!flight)
         return -1;
@@ -376,8 +353,7 @@ int flight_begin(struct task *task, struct error **err)
     return start(flight, err);
 }
 
-static int launch(struct flight *flight, struct error **err)
-{
+static int launch(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     struct job job = {
         .name = flight->job,
@@ -401,8 +377,7 @@ static int launch(struct flight *flight, struct error **err)
     return flight->engine->driver->launch(flight->engine->compute, &job, err);
 }
 
-int flight_after_commit(struct engine *engine, struct error **err)
-{
+int flight_after_commit(struct engine *engine, struct error **err) {
     while (engine->landed) {
         struct flight *flight = engine->landed;
         engine->landed = flight->next_launch;
@@ -423,8 +398,7 @@ int flight_after_commit(struct engine *engine, struct error **err)
 
 /* ------------------------------------------------------------------- attach */
 
-static int load_attempt(struct flight *flight, struct error **err)
-{
+static int load_attempt(struct flight *flight, struct error **err) {
     OWN_ROWS rows = store_query(flight->engine->store, err,
                                 "SELECT recipe, cacheable, job FROM attempt "
                                 "WHERE task = ? AND number = ?",
@@ -433,8 +407,7 @@ static int load_attempt(struct flight *flight, struct error **err)
         return -1;
     int more = rows_next(rows, err);
     if (more <= 0)
-        return more < 0 ? -1
-                        : error_set(err, ERROR_CORRUPT, "a running task has no attempt");
+        return more < 0 ? -1 : error_set(err, ERROR_CORRUPT, "a running task has no attempt");
     flight->recipe_text = memory_copy_string(rows_text(rows, 0));
     flight->cacheable = rows_integer(rows, 1);
     (void)snprintf(flight->job, sizeof(flight->job), "%s", rows_text(rows, 2));
@@ -442,16 +415,14 @@ static int load_attempt(struct flight *flight, struct error **err)
 }
 
 /* A review's outputs were being stored. */
-static int attach_review(struct task *task, struct error **err)
-{
+static int attach_review(struct task *task, struct error **err) {
     struct flight *flight = flight_new(task, task->attempts, err);
     if (!flight || name_review(flight, err) < 0)
         return -1;
     return flight_finish(flight, err);
 }
 
-int flight_attach(struct task *task, struct error **err)
-{
+int flight_attach(struct task *task, struct error **err) {
     struct engine *engine = task->step->run->engine;
     if (task->step->step->type == STEP_MANUAL_REVIEW)
         return attach_review(task, err);
@@ -477,16 +448,14 @@ int flight_attach(struct task *task, struct error **err)
 
 /* --------------------------------------------------------------------- ends */
 
-static struct flight *find_flight(const struct engine *engine, const char *job)
-{
+static struct flight *find_flight(const struct engine *engine, const char *job) {
     struct flight *flight = engine->flights;
     while (flight && !text_equal(flight->job, job))
         flight = flight->next;
     return flight;
 }
 
-static int save_end(const struct flight *flight, struct error **err)
-{
+static int save_end(const struct flight *flight, struct error **err) {
     const struct exit_report *report = &flight->report;
     if (engine_write(flight->engine, err) < 0)
         return -1;
@@ -500,8 +469,7 @@ static int save_end(const struct flight *flight, struct error **err)
                      flight->detail, flight->task->id, (int64_t)flight->number);
 }
 
-void flight_exited(void *context, const struct exit_report *report)
-{
+void flight_exited(void *context, const struct exit_report *report) {
     struct engine *engine = context;
     struct flight *flight = find_flight(engine, report->name);
     if (!flight) { /* of a run that is gone */
@@ -522,8 +490,7 @@ void flight_exited(void *context, const struct exit_report *report)
 }
 
 /* Takes the flight off the task; what is left of it goes after the commit. */
-void flight_land(struct flight *flight)
-{
+void flight_land(struct flight *flight) {
     OWN_ERROR problem = NULL;
     schedule_release(flight->task);
     unlink_flight(flight);
@@ -533,24 +500,21 @@ void flight_land(struct flight *flight)
     flight->engine->landed = flight;
 }
 
-static int64_t backoff(const struct retries *retries, unsigned tries)
-{
+static int64_t backoff(const struct retries *retries, unsigned tries) {
     int64_t wait = retries->backoff;
     for (unsigned i = 1; i < tries && wait < (int64_t)1 << 40; i++)
         wait *= 2;
     return retries->cap && wait > retries->cap ? retries->cap : wait;
 }
 
-static bool may_retry(const struct task *task, enum cause cause)
-{
+static bool may_retry(const struct task *task, enum cause cause) {
     const struct retries *retries = &task->step->step->retries;
     if (cause == CAUSE_CANCELLED || cause == CAUSE_POLICY || task->tries > retries->count)
         return false;
     return !retries->causes || (retries->causes & 1u << cause);
 }
 
-int flight_failed(struct flight *flight, struct error **err)
-{
+int flight_failed(struct flight *flight, struct error **err) {
     struct task *task = flight->task;
     enum cause cause = flight->report.cause;
     if (save_end(flight, err) < 0)
@@ -575,8 +539,7 @@ int flight_failed(struct flight *flight, struct error **err)
 }
 
 int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, uint64_t files,
-                     struct error **err)
-{
+                     struct error **err) {
     struct task *task = flight->task;
     struct run *run = task->step->run;
     int64_t now = clock_wall();
@@ -586,8 +549,8 @@ int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, 
                   "INSERT OR REPLACE INTO result(key, recipe, pipeline, step, partition, output, "
                   "bytes, files, result, run, created, used) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
                   "?, ?)",
-                  "bssssbiissii", (const void *)task->key, (size_t)SHA256_SIZE,
-                  flight->recipe_text, run->pipeline->name, task->step->step->id, task->node->key,
+                  "bssssbiissii", (const void *)task->key, (size_t)SHA256_SIZE, flight->recipe_text,
+                  run->pipeline->name, task->step->step->id, task->node->key,
                   (const void *)task->output, (size_t)SHA256_SIZE, (int64_t)bytes, (int64_t)files,
                   result, run->name, now, now) < 0)
         return -1;
@@ -597,8 +560,7 @@ int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, 
     return next_settle(task, err);
 }
 
-int flight_stop(struct task *task, enum cause cause, struct error **err)
-{
+int flight_stop(struct task *task, enum cause cause, struct error **err) {
     struct engine *engine = task->step->run->engine;
     if (!task->flight)
         return 0;

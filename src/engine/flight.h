@@ -27,8 +27,8 @@ struct flight {
     size_t mount_count, mount_capacity;
     struct farm *farms;
     size_t farm_count, farm_capacity;
-    json_t *recipe;       /* what the key is the digest of */
-    json_t *in_paths;     /* for ${in} and ${in.NAME} */
+    json_t *recipe;   /* what the key is the digest of */
+    json_t *in_paths; /* for ${in} and ${in.NAME} */
     char *recipe_text;
     bool cacheable;
     struct exit_report report; /* once it ended; `name` and `detail` are not kept */

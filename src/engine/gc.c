@@ -13,11 +13,11 @@ struct victim {
 /* A result is needed while a run under way stands on it. */
 static const char victims_sql[] =
     "SELECT key, bytes FROM result WHERE dropped IS NULL AND files > 0 AND used < ? AND NOT EXISTS("
-    "SELECT 1 FROM task JOIN run ON run.id = task.run WHERE run.state < 4 AND task.key = result.key)";
+    "SELECT 1 FROM task JOIN run ON run.id = task.run WHERE run.state < 4 AND task.key = "
+    "result.key)";
 
-static int list_victims(struct engine *engine, int64_t before, struct victim **ret, size_t *ret_count,
-                        struct error **err)
-{
+static int list_victims(struct engine *engine, int64_t before, struct victim **ret,
+                        size_t *ret_count, struct error **err) {
     size_t capacity = 0;
     OWN_ROWS rows = store_query(engine->store, err, victims_sql, "i", before);
     if (!rows)
@@ -36,8 +36,7 @@ static int list_victims(struct engine *engine, int64_t before, struct victim **r
     return more;
 }
 
-static int drop(struct engine *engine, const struct victim *victim, struct error **err)
-{
+static int drop(struct engine *engine, const struct victim *victim, struct error **err) {
     /* First the word, then the deed: a crash between leaves bytes that nobody counts on. */
     if (store_run(engine->store, err, "UPDATE result SET dropped = ? WHERE key = ?", "ib",
                   clock_wall(), (const void *)victim->key, (size_t)SHA256_SIZE) < 0)
@@ -49,8 +48,7 @@ static int drop(struct engine *engine, const struct victim *victim, struct error
 
 /* Work folders of attempts that no running task owns. Only while we hold the lock. */
 static int sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret,
-                      struct error **err)
-{
+                      struct error **err) {
     OWN_STRING path = home_path(engine, "work");
     DIR *stream = path ? opendir(path) : NULL;
     int result = 0;
@@ -73,8 +71,7 @@ static int sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret
     return result;
 }
 
-static int lock_or_say(struct engine *engine, struct error **err)
-{
+static int lock_or_say(struct engine *engine, struct error **err) {
     int locked = home_lock(engine, err);
     if (locked > 0)
         return 0;
@@ -86,8 +83,7 @@ static int lock_or_say(struct engine *engine, struct error **err)
 }
 
 int engine_gc(struct engine *engine, int64_t older_than, bool dry_run, struct gc_report *ret,
-              struct error **err)
-{
+              struct error **err) {
     memset(ret, 0, sizeof(*ret));
     if (lock_or_say(engine, err) < 0)
         return -1;
@@ -108,8 +104,7 @@ int engine_gc(struct engine *engine, int64_t older_than, bool dry_run, struct gc
 }
 
 static int count_bytes(const struct tree_entry *entry, void *context, enum tree_verdict *verdict,
-                       struct error **err)
-{
+                       struct error **err) {
     (void)verdict;
     (void)err;
     *(uint64_t *)context += (uint64_t)entry->status->st_size;
@@ -117,8 +112,7 @@ static int count_bytes(const struct tree_entry *entry, void *context, enum tree_
 }
 
 int engine_remove(struct engine *engine, const char *run, bool dry_run, struct gc_report *ret,
-                  struct error **err)
-{
+                  struct error **err) {
     memset(ret, 0, sizeof(*ret));
     int64_t id = run_id_of(engine, run, err), running = 0;
     if (id < 0)
@@ -127,8 +121,8 @@ int engine_remove(struct engine *engine, const char *run, bool dry_run, struct g
                       "SELECT count(*) FROM task WHERE run = ? AND state = 2", "i", id) < 0)
         return -1;
     int64_t state = 0;
-    if (store_integer(engine->store, 0, &state, err, "SELECT state FROM run WHERE id = ?", "i", id) <
-        0)
+    if (store_integer(engine->store, 0, &state, err, "SELECT state FROM run WHERE id = ?", "i",
+                      id) < 0)
         return -1;
     if (running || state == RUN_RUNNING) {
         error_set(err, ERROR_BUSY, "run %s has not ended", run);

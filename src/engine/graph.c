@@ -2,8 +2,7 @@
  * knows how many of its tasks (and fans not made yet) are open below each partition. */
 #include "private.h"
 
-struct task *graph_upstream(const struct task *task, size_t step)
-{
+struct task *graph_upstream(const struct task *task, size_t step) {
     struct run_step *upstream = &task->step->run->steps[step];
     uint32_t level = upstream->axis->level;
     if (level > task->node->level)
@@ -12,27 +11,23 @@ struct task *graph_upstream(const struct task *task, size_t step)
     return node->index < upstream->task_capacity ? upstream->tasks[node->index] : NULL;
 }
 
-bool task_counts_as_failed(const struct task *task)
-{
+bool task_counts_as_failed(const struct task *task) {
     if (task->state == TASK_FAILED)
         return task->step->step->on_failure != ON_FAILURE_SKIP_PARTITION;
     return task->state == TASK_CANCELLED ||
            (task->state == TASK_SKIPPED && task->skip == SKIP_UPSTREAM_FAILED);
 }
 
-static bool is_tolerated(const struct task *task)
-{
+static bool is_tolerated(const struct task *task) {
     return task->state == TASK_FAILED ||
            (task->state == TASK_SKIPPED && task->skip == SKIP_PARTITION);
 }
 
-bool task_has_data(const struct task *task)
-{
+bool task_has_data(const struct task *task) {
     return task->state == TASK_SUCCEEDED || task->state == TASK_REUSED;
 }
 
-struct task *task_new(struct run_step *step, struct node *node, struct error **err)
-{
+struct task *task_new(struct run_step *step, struct node *node, struct error **err) {
     while (node->index >= step->task_capacity)
         if (array_reserve(&step->tasks, &step->task_capacity, step->task_capacity,
                           sizeof(*step->tasks), TASKS_MAXIMUM, err) < 0)
@@ -52,8 +47,7 @@ struct task *task_new(struct run_step *step, struct node *node, struct error **e
 /* ----------------------------------------------------------------- counters */
 
 /* Adds `change` to the open counters of every level above and including the node's. */
-static int count_open(struct run_step *step, struct node *node, int change, struct error **err)
-{
+static int count_open(struct run_step *step, struct node *node, int change, struct error **err) {
     for (struct node *at = node;; at = at->parent) {
         uint32_t *counter = counter_at(step, at->level, at->index, err);
         if (!counter)
@@ -65,8 +59,7 @@ static int count_open(struct run_step *step, struct node *node, int change, stru
 }
 
 /* The sums that joins over a whole step ask for. */
-static void tally(struct task *task, int change)
-{
+static void tally(struct task *task, int change) {
     struct run_step *step = task->step;
     if (task_has_data(task))
         step->ok += (uint32_t)change;
@@ -80,8 +73,7 @@ static void tally(struct task *task, int change)
         step->fresh += (uint32_t)change;
 }
 
-static void tally_blocked(struct run_step *step, enum skip outcome)
-{
+static void tally_blocked(struct run_step *step, enum skip outcome) {
     if (outcome == SKIP_UPSTREAM_FAILED)
         step->failed++;
     else if (outcome == SKIP_PARTITION)
@@ -92,8 +84,7 @@ static void tally_blocked(struct run_step *step, enum skip outcome)
 
 /* ------------------------------------------------------------------ waiting */
 
-static int stop_waiting(struct task *task, struct error **err)
-{
+static int stop_waiting(struct task *task, struct error **err) {
     (void)err;
     if (task->waiting)
         task->waiting--;
@@ -101,15 +92,13 @@ static int stop_waiting(struct task *task, struct error **err)
     return 0;
 }
 
-static int stop_waiting_at(struct node *node, void *context, struct error **err)
-{
+static int stop_waiting_at(struct node *node, void *context, struct error **err) {
     const struct run_step *step = context;
     struct task *task = node->index < step->task_capacity ? step->tasks[node->index] : NULL;
     return task ? stop_waiting(task, err) : 0;
 }
 
-static int wait_again_at(struct node *node, void *context, struct error **err)
-{
+static int wait_again_at(struct node *node, void *context, struct error **err) {
     const struct run_step *step = context;
     struct task *task = node->index < step->task_capacity ? step->tasks[node->index] : NULL;
     if (task && task->state == TASK_WAITING)
@@ -117,8 +106,7 @@ static int wait_again_at(struct node *node, void *context, struct error **err)
     return 0;
 }
 
-void graph_wake(struct task *task)
-{
+void graph_wake(struct task *task) {
     struct run *run = task->step->run;
     if (task->woken || task->waiting || task->state != TASK_WAITING)
         return;
@@ -133,8 +121,7 @@ void graph_wake(struct task *task)
 
 /* Calls `use` for each dependent task that waits for the tasks of `step` at or above `node`. */
 static int for_dependents(struct run_step *step, struct node *node, bool single, node_visitor use,
-                          struct error **err)
-{
+                          struct error **err) {
     for (size_t i = 0; i < step->dependent_count && !step->run->loading; i++) {
         struct run_step *other = step->dependents[i].step;
         const struct edge *edge = &other->step->edges[step->dependents[i].edge];
@@ -158,8 +145,7 @@ static int for_dependents(struct run_step *step, struct node *node, bool single,
     return 0;
 }
 
-int graph_settled(struct task *task, struct error **err)
-{
+int graph_settled(struct task *task, struct error **err) {
     tally(task, 1);
     if (count_open(task->step, task->node, -1, err) < 0)
         return -1;
@@ -168,23 +154,20 @@ int graph_settled(struct task *task, struct error **err)
     return for_dependents(task->step, task->node, true, stop_waiting_at, err);
 }
 
-int graph_reopened(struct task *task, struct error **err)
-{
+int graph_reopened(struct task *task, struct error **err) {
     tally(task, -1);
     if (count_open(task->step, task->node, 1, err) < 0)
         return -1;
     return for_dependents(task->step, task->node, true, wait_again_at, err);
 }
 
-int graph_count_final(struct task *task, struct error **err)
-{
+int graph_count_final(struct task *task, struct error **err) {
     tally(task, 1);
     return count_open(task->step, task->node, -1, err);
 }
 
 /* Before a fan is made, the place counts as one open thing; now its tasks (or nothing) do. */
-int graph_expanded(struct run *run, struct axis *axis, struct node *above, struct error **err)
-{
+int graph_expanded(struct run *run, struct axis *axis, struct node *above, struct error **err) {
     struct range *range = axis_range(axis, above, err);
     if (!range)
         return -1;
@@ -213,8 +196,7 @@ int graph_expanded(struct run *run, struct axis *axis, struct node *above, struc
 }
 
 static int edge_is_open(const struct task *task, const struct edge *edge, bool *ret,
-                        struct error **err)
-{
+                        struct error **err) {
     struct run_step *upstream = &task->step->run->steps[edge->step];
     if (edge->relation == RELATION_JOIN) {
         struct node *top = node_at_level(task->node, (uint32_t)edge->common);
@@ -229,8 +211,7 @@ static int edge_is_open(const struct task *task, const struct edge *edge, bool *
     return 0;
 }
 
-int graph_connect(struct task *task, struct error **err)
-{
+int graph_connect(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
     task->waiting = 0;
     for (size_t i = 0; i < step->edge_count; i++) {
@@ -248,8 +229,7 @@ struct outcome {
     uint32_t ok, failed, tolerated, skipped, fresh;
 };
 
-static void add_outcome(struct outcome *sum, const struct task *task)
-{
+static void add_outcome(struct outcome *sum, const struct task *task) {
     sum->ok += task_has_data(task);
     if (task_counts_as_failed(task))
         sum->failed++;
@@ -265,8 +245,7 @@ struct gather {
     struct outcome *sum;
 };
 
-static int gather_at(struct node *node, void *context, struct error **err)
-{
+static int gather_at(struct node *node, void *context, struct error **err) {
     struct gather *gather = context;
     (void)err;
     if (node->index < gather->step->task_capacity && gather->step->tasks[node->index])
@@ -275,8 +254,7 @@ static int gather_at(struct node *node, void *context, struct error **err)
 }
 
 static int edge_outcome(const struct task *task, const struct edge *edge, struct outcome *ret,
-                        struct error **err)
-{
+                        struct error **err) {
     const struct run_step *upstream = &task->step->run->steps[edge->step];
     memset(ret, 0, sizeof(*ret));
     if (edge->relation == RELATION_JOIN && edge->common == 0) {
@@ -295,8 +273,7 @@ static int edge_outcome(const struct task *task, const struct edge *edge, struct
     return 0;
 }
 
-static enum skip verdict_of_edge(const struct edge *edge, const struct outcome *outcome)
-{
+static enum skip verdict_of_edge(const struct edge *edge, const struct outcome *outcome) {
     if (edge->kind != EDGE_DATA || outcome->ok)
         return SKIP_NONE;
     if (outcome->tolerated)
@@ -304,8 +281,7 @@ static enum skip verdict_of_edge(const struct edge *edge, const struct outcome *
     return outcome->skipped ? SKIP_UPSTREAM_SKIPPED : SKIP_NONE;
 }
 
-static enum skip apply_rule(enum trigger_rule rule, const struct outcome *all)
-{
+static enum skip apply_rule(enum trigger_rule rule, const struct outcome *all) {
     switch (rule) {
     case TRIGGER_ALL_SUCCEEDED:
     case TRIGGER_NONE_FAILED:
@@ -322,8 +298,7 @@ static enum skip apply_rule(enum trigger_rule rule, const struct outcome *all)
     return SKIP_NONE;
 }
 
-static int judge(struct task *task, enum skip *ret, struct error **err)
-{
+static int judge(struct task *task, enum skip *ret, struct error **err) {
     const struct step *step = task->step->step;
     struct outcome all = {0};
     enum skip data = SKIP_NONE;
@@ -331,7 +306,8 @@ static int judge(struct task *task, enum skip *ret, struct error **err)
         struct outcome one;
         if (edge_outcome(task, &step->edges[i], &one, err) < 0)
             return -1;
-        if (step->edges[i].kind != EDGE_DATA && one.tolerated && step->edges[i].relation != RELATION_JOIN)
+        if (step->edges[i].kind != EDGE_DATA && one.tolerated &&
+            step->edges[i].relation != RELATION_JOIN)
             data = SKIP_PARTITION;
         enum skip verdict = verdict_of_edge(&step->edges[i], &one);
         data = data ? data : verdict;
@@ -342,8 +318,8 @@ static int judge(struct task *task, enum skip *ret, struct error **err)
         all.fresh += one.fresh;
     }
     *ret = apply_rule(step->trigger_rule, &all);
-    bool strict = step->trigger_rule == TRIGGER_ALL_SUCCEEDED ||
-                  step->trigger_rule == TRIGGER_NONE_FAILED;
+    bool strict =
+        step->trigger_rule == TRIGGER_ALL_SUCCEEDED || step->trigger_rule == TRIGGER_NONE_FAILED;
     if (!*ret && strict)
         *ret = data;
     if (all.fresh && !task->fresh)
@@ -351,8 +327,7 @@ static int judge(struct task *task, enum skip *ret, struct error **err)
     return 0;
 }
 
-static int evaluate(struct task *task, struct error **err)
-{
+static int evaluate(struct task *task, struct error **err) {
     if (task->state != TASK_WAITING || task->waiting)
         return 0;
     if (!task->step->selected)
@@ -376,8 +351,7 @@ static int evaluate(struct task *task, struct error **err)
     return task_move(task, TASK_READY, NULL, err);
 }
 
-int graph_drain(struct run *run, struct error **err)
-{
+int graph_drain(struct run *run, struct error **err) {
     while (run->woken_first) {
         struct task *task = run->woken_first;
         run->woken_first = task->queue_next;
@@ -393,16 +367,15 @@ int graph_drain(struct run *run, struct error **err)
 
 /* `next` named this task (or a failure wants it as clean-up). While it is under way, one more
  * round is remembered. */
-int graph_fire(struct task *task, struct error **err)
-{
+int graph_fire(struct task *task, struct error **err) {
     if (task->state == TASK_WAITING) {
         struct engine *engine = task->step->run->engine;
         task->fired = true;
         graph_wake(task);
-        return engine_write(engine, err) < 0 ? -1
-                                             : store_run(engine->store, err,
-                                                         "UPDATE task SET fired = 1 WHERE id = ?",
-                                                         "i", task->id);
+        return engine_write(engine, err) < 0
+                   ? -1
+                   : store_run(engine->store, err, "UPDATE task SET fired = 1 WHERE id = ?", "i",
+                               task->id);
     }
     if (!task_state_is_final(task->state)) {
         task->fire_again = true;

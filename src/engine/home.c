@@ -14,8 +14,7 @@ extern const char runs_sql[];
 static const char *const scripts[] = {digests_sql, runs_sql};
 const struct store_migrations home_migrations = {scripts, ARRAY_SIZE(scripts)};
 
-char *engine_default_home(const char *given, struct error **err)
-{
+char *engine_default_home(const char *given, struct error **err) {
     const char *from = given && *given ? given : getenv("GLOVEBOX_HOME");
     const char *data = getenv("XDG_DATA_HOME"), *user = getenv("HOME");
     char *path = NULL;
@@ -37,14 +36,12 @@ char *engine_default_home(const char *given, struct error **err)
     return path;
 }
 
-const char *engine_who(void)
-{
+const char *engine_who(void) {
     struct passwd *entry = getpwuid(getuid());
     return entry ? entry->pw_name : "unknown";
 }
 
-char *home_path(const struct engine *engine, const char *format, ...)
-{
+char *home_path(const struct engine *engine, const char *format, ...) {
     OWN_BUFFER path = {.maximum = 8192};
     buffer_format(&path, "%s/", engine->home);
     va_list list;
@@ -54,8 +51,7 @@ char *home_path(const struct engine *engine, const char *format, ...)
     return buffer_take(&path, NULL);
 }
 
-static int read_policy(struct engine *engine, struct error **err)
-{
+static int read_policy(struct engine *engine, struct error **err) {
     if (!file_exists(engine->home_fd, "policy.json")) {
         engine->policy = json_object();
         return engine->policy ? 0 : error_set_memory(err);
@@ -66,8 +62,7 @@ static int read_policy(struct engine *engine, struct error **err)
     static const char *const known[] = {"allow_box_off", "networks"};
     const char *key;
     json_t *value;
-    json_object_foreach(engine->policy, key, value)
-    {
+    json_object_foreach(engine->policy, key, value) {
         bool found = false;
         for (size_t i = 0; i < ARRAY_SIZE(known); i++)
             found |= text_equal(key, known[i]);
@@ -78,8 +73,7 @@ static int read_policy(struct engine *engine, struct error **err)
 }
 
 /* The folders of a home, made by whoever comes first. */
-static int make_folders(struct engine *engine, struct error **err)
-{
+static int make_folders(struct engine *engine, struct error **err) {
     static const char *const folders[] = {"runs", "results", "work", "empty"};
     for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
         if (directory_make(engine->home_fd, folders[i], 0700, err) < 0)
@@ -87,8 +81,7 @@ static int make_folders(struct engine *engine, struct error **err)
     return 0;
 }
 
-int engine_open(const struct engine_options *options, struct engine **ret, struct error **err)
-{
+int engine_open(const struct engine_options *options, struct engine **ret, struct error **err) {
     OWN_ENGINE engine = memory_allocate(sizeof(*engine));
     if (!engine)
         return error_set_memory(err);
@@ -123,8 +116,7 @@ int engine_open(const struct engine_options *options, struct engine **ret, struc
     return 0;
 }
 
-void engine_close(struct engine *engine)
-{
+void engine_close(struct engine *engine) {
     if (!engine)
         return;
     while (engine->runs) {
@@ -142,16 +134,16 @@ void engine_close(struct engine *engine)
     memory_free(engine);
 }
 
-void engine_cleanup(struct engine **engine)
-{
+void engine_cleanup(struct engine **engine) {
     engine_close(*engine);
     *engine = NULL;
 }
 
-const char *engine_home(const struct engine *engine) { return engine->home; }
+const char *engine_home(const struct engine *engine) {
+    return engine->home;
+}
 
-int home_lock(struct engine *engine, struct error **err)
-{
+int home_lock(struct engine *engine, struct error **err) {
     if (engine->lock_fd < 0) {
         engine->lock_fd = file_open(engine->home_fd, "lock", O_RDWR | O_CREAT, 0600, err);
         if (engine->lock_fd < 0)
@@ -164,10 +156,11 @@ int home_lock(struct engine *engine, struct error **err)
     return error_set_errno(err, errno, "cannot lock %s", engine->home);
 }
 
-void home_unlock(struct engine *engine) { file_close(&engine->lock_fd); }
+void home_unlock(struct engine *engine) {
+    file_close(&engine->lock_fd);
+}
 
-bool engine_is_driven(struct engine *engine)
-{
+bool engine_is_driven(struct engine *engine) {
     if (engine->driving)
         return true;
     int locked = home_lock(engine, NULL);
@@ -175,7 +168,6 @@ bool engine_is_driven(struct engine *engine)
     return locked == 0;
 }
 
-int engine_write(struct engine *engine, struct error **err)
-{
+int engine_write(struct engine *engine, struct error **err) {
     return store_in_transaction(engine->store) ? 0 : store_begin(engine->store, err);
 }

@@ -5,14 +5,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-static bool is_file(const char *path)
-{
+static bool is_file(const char *path) {
     struct stat status;
     return stat(path, &status) == 0 && S_ISREG(status.st_mode);
 }
 
-static bool sealed(const struct flight *flight)
-{
+static bool sealed(const struct flight *flight) {
     return flight->task->step->step->box == BOX_WISH_SEALED;
 }
 
@@ -21,23 +19,22 @@ struct found {
     char *source;
     char digest[SHA256_HEX_SIZE + 8];
 };
-static void found_release(struct found *found) { memory_free(found->source); }
+static void found_release(struct found *found) {
+    memory_free(found->source);
+}
 
-static void set_digest(struct found *found, const uint8_t digest[SHA256_SIZE])
-{
+static void set_digest(struct found *found, const uint8_t digest[SHA256_SIZE]) {
     hex_encode(digest, SHA256_SIZE, found->digest);
 }
 
-static int find_nothing(struct flight *flight, struct found *ret, struct error **err)
-{
+static int find_nothing(struct flight *flight, struct found *ret, struct error **err) {
     ret->source = home_path(flight->engine, "empty");
     (void)snprintf(ret->digest, sizeof(ret->digest), "nothing");
     return ret->source ? 0 : error_set_memory(err);
 }
 
 static int find_in_source(struct flight *flight, const struct source *source, const char *path,
-                          struct found *ret, struct error **err)
-{
+                          struct found *ret, struct error **err) {
     if (!source->path)
         return find_nothing(flight, ret, err);
     ret->source = path_join(source->path, path);
@@ -57,8 +54,7 @@ static int find_in_source(struct flight *flight, const struct source *source, co
 
 /* The manifest of a task's outputs; the last one read is kept, since many items of one step's
  * outputs are asked for in a row. */
-static const struct manifest *manifest_of(struct task *task, struct error **err)
-{
+static const struct manifest *manifest_of(struct task *task, struct error **err) {
     struct run *run = task->step->run;
     if (run->kept_manifest && memcmp(run->kept_key, task->key, SHA256_SIZE) == 0)
         return run->kept_manifest;
@@ -78,8 +74,7 @@ static const struct manifest *manifest_of(struct task *task, struct error **err)
 }
 
 static int find_in_task(struct flight *flight, struct task *task, const char *path,
-                        struct found *ret, struct error **err)
-{
+                        struct found *ret, struct error **err) {
     if (!task || !task_has_data(task) || !task->has_output)
         return find_nothing(flight, ret, err);
     ret->source = result_path(task, path);
@@ -102,15 +97,14 @@ static int find_in_task(struct flight *flight, struct task *task, const char *pa
 
 /* Where it is seen from inside, and how it gets there. `base` is /in or /in/NAME. */
 static int place(struct flight *flight, const struct found *found, const char *base,
-                 const char *name, struct error **err)
-{
+                 const char *name, struct error **err) {
     const char *shown = NULL;
     if (!sealed(flight)) {
         shown = arena_copy_string(flight->arena, found->source);
     } else {
-        shown = is_file(found->source) ? arena_format(flight->arena, "%s/%s", base,
-                                                      path_base_name(found->source))
-                                       : arena_copy_string(flight->arena, base);
+        shown = is_file(found->source)
+                    ? arena_format(flight->arena, "%s/%s", base, path_base_name(found->source))
+                    : arena_copy_string(flight->arena, base);
         if (shown && flight_add_mount(flight, found->source, shown, false, err) < 0)
             return -1;
     }
@@ -126,8 +120,7 @@ static int place(struct flight *flight, const struct found *found, const char *b
 
 /* A folder of links below the attempt's work folder, for what lies in several places. */
 static int place_farm(struct flight *flight, const char *farm, json_t *parts, const char *base,
-                      const char *name, struct error **err)
-{
+                      const char *name, struct error **err) {
     OWN_STRING text = json_canonical(parts, err);
     if (!text)
         return -1;
@@ -152,8 +145,7 @@ struct join {
     json_t *parts;
 };
 
-static int join_task(struct node *node, void *context, struct error **err)
-{
+static int join_task(struct node *node, void *context, struct error **err) {
     struct join *join = context;
     struct task *task =
         node->index < join->upstream->task_capacity ? join->upstream->tasks[node->index] : NULL;
@@ -181,12 +173,11 @@ static int join_task(struct node *node, void *context, struct error **err)
 }
 
 static int prepare_join(struct flight *flight, const struct reference *reference, const char *base,
-                        struct error **err)
-{
+                        struct error **err) {
     struct run *run = flight->task->step->run;
     OWN_JSON parts = json_array();
-    OWN_STRING farm = memory_format("%s/in/%s", flight->work,
-                                    *reference->name ? reference->name : "in");
+    OWN_STRING farm =
+        memory_format("%s/in/%s", flight->work, *reference->name ? reference->name : "in");
     if (!parts || !farm)
         return error_set_memory(err);
     struct join join = {flight, reference, &run->steps[reference->index], farm, parts};
@@ -201,26 +192,24 @@ static int prepare_join(struct flight *flight, const struct reference *reference
 /* The files of a DICOM group, under their own names below the group's folder. */
 static int prepare_group(struct flight *flight, const struct node *node, const char *root,
                          const struct manifest *manifest, const struct reference *reference,
-                         const char *base, struct error **err)
-{
+                         const char *base, struct error **err) {
     OWN_JSON files = json_parse(node->files, strlen(node->files), err);
     OWN_JSON parts = json_array();
-    OWN_STRING farm = memory_format("%s/in/%s", flight->work,
-                                    *reference->name ? reference->name : "in");
+    OWN_STRING farm =
+        memory_format("%s/in/%s", flight->work, *reference->name ? reference->name : "in");
     if (!files || !parts || !farm)
         return files ? error_set_memory(err) : -1;
     size_t index;
     json_t *file;
-    json_array_foreach(files, index, file)
-    {
+    json_array_foreach(files, index, file) {
         const char *path = json_string_value(file);
         uint8_t digest[SHA256_SIZE];
         char text[SHA256_HEX_SIZE];
-        OWN_STRING source = path_join(root, path), target = path_join(farm, path);
+        OWN_STRING source = path_join(root, path);
+        OWN_STRING target = path_join(farm, path);
         if (!source || !target)
             return error_set_memory(err);
-        if (!path_is_safe_relative(path) || !manifest ||
-            !manifest_digest(manifest, path, digest))
+        if (!path_is_safe_relative(path) || !manifest || !manifest_digest(manifest, path, digest))
             return error_set(err, ERROR_NOT_FOUND, "a file of the group is no longer there");
         hex_encode(digest, sizeof(digest), text);
         json_array_append_new(parts, json_pack("[s, s]", path, text));
@@ -231,8 +220,7 @@ static int prepare_group(struct flight *flight, const struct node *node, const c
 }
 
 static int prepare_item(struct flight *flight, const struct reference *reference, const char *base,
-                        struct error **err)
-{
+                        struct error **err) {
     struct task *task = flight->task;
     struct run *run = task->step->run;
     const struct node *node = node_at_level(task->node, (uint32_t)reference->level + 1);
@@ -273,8 +261,7 @@ static int prepare_item(struct flight *flight, const struct reference *reference
 /* -------------------------------------------------------------- references */
 
 static int find_reference(struct flight *flight, const struct reference *reference,
-                          struct found *ret, struct error **err)
-{
+                          struct found *ret, struct error **err) {
     struct run *run = flight->task->step->run;
     if (reference->kind == REFERENCE_INPUT)
         return find_in_source(flight, &run->input_sources[reference->index], reference->path, ret,
@@ -287,10 +274,9 @@ static int find_reference(struct flight *flight, const struct reference *referen
 }
 
 static int prepare_reference(struct flight *flight, const struct reference *reference,
-                             struct error **err)
-{
-    const char *base = *reference->name ? arena_format(flight->arena, "/in/%s", reference->name)
-                                        : "/in";
+                             struct error **err) {
+    const char *base =
+        *reference->name ? arena_format(flight->arena, "/in/%s", reference->name) : "/in";
     if (!base)
         return error_set_memory(err);
     if (reference->kind == REFERENCE_ITEM)
@@ -303,8 +289,7 @@ static int prepare_reference(struct flight *flight, const struct reference *refe
     return place(flight, &found, base, reference->name, err);
 }
 
-int flight_prepare_inputs(struct flight *flight, struct error **err)
-{
+int flight_prepare_inputs(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     for (size_t i = 0; i < step->input_count; i++)
         if (prepare_reference(flight, &step->inputs[i], err) < 0)
@@ -316,8 +301,7 @@ int flight_prepare_inputs(struct flight *flight, struct error **err)
 /* ----------------------------------------------------------- explicit mounts */
 
 /* A writable input that was left out: one folder of the run, shared by its steps. */
-static char *shared_folder(struct flight *flight, const char *name, bool file, struct error **err)
-{
+static char *shared_folder(struct flight *flight, const char *name, bool file, struct error **err) {
     const struct run *run = flight->task->step->run;
     OWN_STRING path = home_path(flight->engine, "runs/%s/volumes/%s", run->name, name);
     if (!path) {
@@ -335,8 +319,8 @@ static char *shared_folder(struct flight *flight, const char *name, bool file, s
     return take(&path);
 }
 
-static int prepare_mount(struct flight *flight, const struct step_mount *mount, struct error **err)
-{
+static int prepare_mount(struct flight *flight, const struct step_mount *mount,
+                         struct error **err) {
     const struct run *run = flight->task->step->run;
     CLEANUP(found_release) struct found found = {0};
     if (mount->is_fresh) {
@@ -363,8 +347,7 @@ static int prepare_mount(struct flight *flight, const struct step_mount *mount, 
     return flight_add_mount(flight, found.source, mount->target, mount->writable, err);
 }
 
-int flight_prepare_mounts(struct flight *flight, struct error **err)
-{
+int flight_prepare_mounts(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     for (size_t i = 0; i < step->mount_count; i++)
         if (prepare_mount(flight, &step->mounts[i], err) < 0)

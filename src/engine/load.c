@@ -3,8 +3,7 @@
 
 #include <stdlib.h>
 
-int64_t run_id_of(struct engine *engine, const char *name, struct error **err)
-{
+int64_t run_id_of(struct engine *engine, const char *name, struct error **err) {
     int64_t id = -1;
     if (store_integer(engine->store, -1, &id, err, "SELECT id FROM run WHERE name = ?", "s", name) <
         0)
@@ -15,8 +14,7 @@ int64_t run_id_of(struct engine *engine, const char *name, struct error **err)
 }
 
 /* Frees what run_reload() builds anew. */
-static void clear(struct run *run)
-{
+static void clear(struct run *run) {
     size_t count = run->pipeline ? run->pipeline->step_count : 0;
     for (size_t i = 0; run->steps && i < count; i++) {
         struct run_step *step = &run->steps[i];
@@ -43,8 +41,7 @@ static void clear(struct run *run)
     run->woken_first = run->woken_last = NULL;
 }
 
-void run_free(struct run *run)
-{
+void run_free(struct run *run) {
     if (!run)
         return;
     clear(run);
@@ -65,16 +62,14 @@ void run_free(struct run *run)
     memory_free(run);
 }
 
-void run_cleanup(struct run **run)
-{
+void run_cleanup(struct run **run) {
     run_free(*run);
     *run = NULL;
 }
 
 /* -------------------------------------------------------------------- steps */
 
-static int make_axes(struct run *run, struct error **err)
-{
+static int make_axes(struct run *run, struct error **err) {
     const struct pipeline *pipeline = run->pipeline;
     size_t count = pipeline->step_count;
     run->axes = memory_array(count + 1, sizeof(*run->axes));
@@ -105,11 +100,10 @@ static int make_axes(struct run *run, struct error **err)
 }
 
 static int add_dependent(struct run_step *upstream, struct run_step *step, size_t edge,
-                         struct error **err)
-{
+                         struct error **err) {
     size_t count = upstream->dependent_count;
-    struct dependent *grown = memory_reallocate(upstream->dependents,
-                                                (count + 1) * sizeof(*upstream->dependents));
+    struct dependent *grown =
+        memory_reallocate(upstream->dependents, (count + 1) * sizeof(*upstream->dependents));
     if (!grown)
         return error_set_memory(err);
     upstream->dependents = grown;
@@ -119,8 +113,7 @@ static int add_dependent(struct run_step *upstream, struct run_step *step, size_
 }
 
 /* --only: these steps and all they need. */
-static void select_steps(struct run *run)
-{
+static void select_steps(struct run *run) {
     const json_t *only = json_object_get(run->selection, "only");
     size_t count = run->pipeline->step_count;
     bool all = !json_array_size(only);
@@ -137,16 +130,14 @@ static void select_steps(struct run *run)
     }
 }
 
-static int compare_weight(const void *a, const void *b)
-{
+static int compare_weight(const void *a, const void *b) {
     const struct run_step *x = *(struct run_step *const *)a, *y = *(struct run_step *const *)b;
     if (x->weight != y->weight)
         return x->weight > y->weight ? -1 : 1;
     return x->step->index < y->step->index ? -1 : 1;
 }
 
-static int make_steps(struct run *run, struct error **err)
-{
+static int make_steps(struct run *run, struct error **err) {
     size_t count = run->pipeline->step_count;
     run->arena = arena_new(RUN_MEMORY_MAXIMUM);
     run->steps = memory_array(count, sizeof(*run->steps));
@@ -182,8 +173,7 @@ static int make_steps(struct run *run, struct error **err)
 
 /* -------------------------------------------------------------------- tasks */
 
-static int load_nodes(struct run *run, struct axis *axis, struct error **err)
-{
+static int load_nodes(struct run *run, struct axis *axis, struct error **err) {
     OWN_ROWS rows = store_query(run->engine->store, err,
                                 "SELECT partition, parent, path, item, files FROM task "
                                 "WHERE run = ? AND step = ? ORDER BY id",
@@ -214,11 +204,10 @@ static int load_nodes(struct run *run, struct axis *axis, struct error **err)
     return more;
 }
 
-static int load_expansions(struct run *run, struct error **err)
-{
-    OWN_ROWS rows = store_query(run->engine->store, err,
-                                "SELECT step, parent, outcome FROM expansion WHERE run = ?", "i",
-                                run->id);
+static int load_expansions(struct run *run, struct error **err) {
+    OWN_ROWS rows =
+        store_query(run->engine->store, err,
+                    "SELECT step, parent, outcome FROM expansion WHERE run = ?", "i", run->id);
     if (!rows)
         return -1;
     int more;
@@ -237,8 +226,7 @@ static int load_expansions(struct run *run, struct error **err)
     return more;
 }
 
-static void copy_digest(struct rows *rows, int column, uint8_t digest[SHA256_SIZE], bool *ret_has)
-{
+static void copy_digest(struct rows *rows, int column, uint8_t digest[SHA256_SIZE], bool *ret_has) {
     size_t size = 0;
     const void *bytes = rows_bytes(rows, column, &size);
     *ret_has = size == SHA256_SIZE;
@@ -246,8 +234,7 @@ static void copy_digest(struct rows *rows, int column, uint8_t digest[SHA256_SIZ
         memcpy(digest, bytes, SHA256_SIZE);
 }
 
-static int load_task(struct run *run, struct rows *rows, struct error **err)
-{
+static int load_task(struct run *run, struct rows *rows, struct error **err) {
     size_t index = (size_t)rows_integer(rows, 1);
     if (index >= run->pipeline->step_count)
         return error_set(err, ERROR_CORRUPT, "run %s: a task has no step", run->name);
@@ -278,13 +265,13 @@ static int load_task(struct run *run, struct rows *rows, struct error **err)
     return 0;
 }
 
-static int load_tasks(struct run *run, struct error **err)
-{
-    OWN_ROWS rows = store_query(run->engine->store, err,
-                                "SELECT id, step, partition, state, skip, cause, exit, attempts, "
-                                "tries, fresh, fired, key, output, wake, chosen FROM task WHERE run = ? "
-                                "ORDER BY id",
-                                "i", run->id);
+static int load_tasks(struct run *run, struct error **err) {
+    OWN_ROWS rows =
+        store_query(run->engine->store, err,
+                    "SELECT id, step, partition, state, skip, cause, exit, attempts, "
+                    "tries, fresh, fired, key, output, wake, chosen FROM task WHERE run = ? "
+                    "ORDER BY id",
+                    "i", run->id);
     if (!rows)
         return -1;
     int more;
@@ -295,8 +282,7 @@ static int load_tasks(struct run *run, struct error **err)
 }
 
 /* Tasks of steps that do not fan out are there from the start. */
-static int make_root_tasks(struct run *run, struct error **err)
-{
+static int make_root_tasks(struct run *run, struct error **err) {
     struct axis *root = run->axes[run->pipeline->step_count];
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         struct run_step *step = &run->steps[i];
@@ -318,15 +304,13 @@ static int make_root_tasks(struct run *run, struct error **err)
     return 0;
 }
 
-static int rebuild_counters(struct run *run, struct error **err)
-{
+static int rebuild_counters(struct run *run, struct error **err) {
     size_t count = run->pipeline->step_count;
     run->loading = true;
     for (size_t i = 0; i < count; i++) {
         struct axis *axis = run->axes[i];
         for (size_t n = 0; axis && n < axis->range_capacity; n++)
-            if (axis->ranges[n].made &&
-                graph_expanded(run, axis, axis->above->nodes[n], err) < 0)
+            if (axis->ranges[n].made && graph_expanded(run, axis, axis->above->nodes[n], err) < 0)
                 return -1;
     }
     for (size_t i = 0; i < count; i++) {
@@ -341,8 +325,7 @@ static int rebuild_counters(struct run *run, struct error **err)
 }
 
 /* What each open task waits for next. */
-static int set_going(struct run *run, struct error **err)
-{
+static int set_going(struct run *run, struct error **err) {
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         struct run_step *step = &run->steps[i];
         for (size_t n = 0; n < step->task_capacity; n++) {
@@ -365,8 +348,7 @@ static int set_going(struct run *run, struct error **err)
 }
 
 /* Attempts that are under way belong to the new task objects now. */
-static void relink_flights(struct run *run)
-{
+static void relink_flights(struct run *run) {
     for (struct flight *flight = run->engine->flights; flight; flight = flight->next) {
         if (flight->run_id != run->id)
             continue;
@@ -384,8 +366,7 @@ static void relink_flights(struct run *run)
     }
 }
 
-int run_reload(struct run *run, struct error **err)
-{
+int run_reload(struct run *run, struct error **err) {
     for (struct flight *flight = run->engine->flights; flight; flight = flight->next)
         if (flight->run_id == run->id)
             flight->counted = flight->task->counted;
@@ -405,14 +386,12 @@ int run_reload(struct run *run, struct error **err)
     return rebuild_counters(run, err) < 0 ? -1 : set_going(run, err);
 }
 
-static json_t *parse_column(struct rows *rows, int column, struct error **err)
-{
+static json_t *parse_column(struct rows *rows, int column, struct error **err) {
     const char *text = rows_text(rows, column);
     return json_parse(text ? text : "{}", text ? strlen(text) : 2, err);
 }
 
-static int load_row(struct run *run, const char *name, struct error **err)
-{
+static int load_row(struct run *run, const char *name, struct error **err) {
     OWN_ROWS rows = store_query(run->engine->store, err,
                                 "SELECT id, name, path, document, parameters, inputs, selection, "
                                 "output, state, note FROM run WHERE name = ?",
@@ -442,8 +421,7 @@ static int load_row(struct run *run, const char *name, struct error **err)
     return run->pipeline ? 0 : -1;
 }
 
-int run_load(struct engine *engine, const char *name, struct run **ret, struct error **err)
-{
+int run_load(struct engine *engine, const char *name, struct run **ret, struct error **err) {
     CLEANUP(run_cleanup) struct run *run = memory_allocate(sizeof(*run));
     if (!run)
         return error_set_memory(err);

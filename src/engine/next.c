@@ -2,8 +2,7 @@
 #include "private.h"
 
 static int test_condition(struct task *task, const struct next_edge *edge, bool *ret,
-                          struct error **err)
-{
+                          struct error **err) {
     *ret = true;
     if (edge->function)
         return error_set(err, ERROR_UNSUPPORTED,
@@ -21,8 +20,7 @@ static int test_condition(struct task *task, const struct next_edge *edge, bool 
 }
 
 /* The branch that is taken, or -1. */
-static int choose(struct task *task, int *ret, struct error **err)
-{
+static int choose(struct task *task, int *ret, struct error **err) {
     const struct step *step = task->step->step;
     *ret = -1;
     for (size_t i = 0; i < step->next_count && *ret < 0; i++) {
@@ -37,15 +35,13 @@ static int choose(struct task *task, int *ret, struct error **err)
     return 0;
 }
 
-static int fire_at(struct node *node, void *context, struct error **err)
-{
+static int fire_at(struct node *node, void *context, struct error **err) {
     const struct run_step *step = context;
     struct task *task = node->index < step->task_capacity ? step->tasks[node->index] : NULL;
     return task ? graph_fire(task, err) : 0;
 }
 
-static int fire(struct task *task, const struct next_edge *edge, struct error **err)
-{
+static int fire(struct task *task, const struct next_edge *edge, struct error **err) {
     struct run *run = task->step->run;
     struct run_step *target = &run->steps[edge->target];
     struct node *top = task->node;
@@ -60,8 +56,7 @@ static int fire(struct task *task, const struct next_edge *edge, struct error **
     return axis_visit(target->axis, top, fire_at, target, err);
 }
 
-int next_follow(struct task *task, struct error **err)
-{
+int next_follow(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
     if (!step->next_count)
         return 0;
@@ -79,8 +74,7 @@ int next_follow(struct task *task, struct error **err)
 }
 
 /* The work is done, but `next` has conditions that are asked until one holds. */
-int next_settle(struct task *task, struct error **err)
-{
+int next_settle(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
     int branch = -1;
     if (!step->next_polls)
@@ -96,8 +90,7 @@ int next_settle(struct task *task, struct error **err)
     return task_move(task, TASK_SLEEPING, "waits until a condition of `next` holds", err);
 }
 
-int next_wake(struct task *task, struct error **err)
-{
+int next_wake(struct task *task, struct error **err) {
     task->chosen = 0;
     return next_settle(task, err);
 }

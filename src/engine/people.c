@@ -8,16 +8,14 @@
 
 #define POLL_DEFAULT 5000 /* ms between looks at a file or a condition */
 
-static char *expand_text(struct task *task, const char *text, struct error **err)
-{
+static char *expand_text(struct task *task, const char *text, struct error **err) {
     OWN_JSON values = values_of(task, strstr(text, "results") != NULL, err);
     return values ? template_expand(text, values, err) : NULL;
 }
 
 /* ------------------------------------------------------------------- review */
 
-char *people_review_folder(struct task *task, struct error **err)
-{
+char *people_review_folder(struct task *task, struct error **err) {
     OWN_STRING partition = text_safe_name(*task->node->key ? task->node->key : "all");
     char *path = partition ? home_path(task->step->run->engine, "runs/%s/review/%s/%s",
                                        task->step->run->name, task->step->step->id, partition)
@@ -29,8 +27,7 @@ char *people_review_folder(struct task *task, struct error **err)
 
 /* What is to be looked at is linked into the folder `in`; what a person leaves in `out` becomes
  * the step's outputs. */
-static int make_review_folder(struct task *task, struct error **err)
-{
+static int make_review_folder(struct task *task, struct error **err) {
     OWN_STRING folder = people_review_folder(task, err);
     OWN_STRING out = folder ? path_join(folder, "out") : NULL;
     OWN_STRING in = folder ? path_join(folder, "in") : NULL;
@@ -54,8 +51,7 @@ static int make_review_folder(struct task *task, struct error **err)
     return 0;
 }
 
-static int review_is_done(struct task *task, bool *ret, struct error **err)
-{
+static int review_is_done(struct task *task, bool *ret, struct error **err) {
     const struct step *step = task->step->step;
     *ret = false;
     OWN_STRING folder = people_review_folder(task, err);
@@ -81,8 +77,7 @@ static int review_is_done(struct task *task, bool *ret, struct error **err)
 }
 
 /* The folder `out` goes the way of an attempt's outputs. */
-static int finish_review(struct task *task, struct error **err)
-{
+static int finish_review(struct task *task, struct error **err) {
     OWN_STRING folder = people_review_folder(task, err);
     OWN_STRING out = folder ? path_join(folder, "out") : NULL;
     struct flight *flight = out ? flight_new_review(task, out, err) : NULL;
@@ -95,8 +90,7 @@ static int finish_review(struct task *task, struct error **err)
 
 /* --------------------------------------------------------------------- wait */
 
-static int wait_is_over(struct task *task, bool *ret, struct error **err)
-{
+static int wait_is_over(struct task *task, bool *ret, struct error **err) {
     const struct step *step = task->step->step;
     *ret = !step->wait_file && !step->wait_until;
     if (step->wait_file) {
@@ -109,8 +103,9 @@ static int wait_is_over(struct task *task, bool *ret, struct error **err)
         OWN_JSON input = value_input(task, err);
         OWN_JSON values = input ? values_of(task, true, err) : NULL;
         struct expression *expression =
-            values ? expression_cache_get(task->step->run->engine->expressions, step->wait_until, err)
-                   : NULL;
+            values
+                ? expression_cache_get(task->step->run->engine->expressions, step->wait_until, err)
+                : NULL;
         if (!expression || expression_test(expression, input, values, ret, err) < 0)
             return error_wrap(err, "`until`");
     }
@@ -118,19 +113,16 @@ static int wait_is_over(struct task *task, bool *ret, struct error **err)
 }
 
 static int sleep_on(struct task *task, int64_t milliseconds, const char *reason,
-                    struct error **err)
-{
+                    struct error **err) {
     task->wake = clock_wall() + milliseconds;
     return task_move(task, TASK_SLEEPING, reason, err);
 }
 
-static int64_t poll_interval(const struct step *step)
-{
+static int64_t poll_interval(const struct step *step) {
     return step->wait_every ? step->wait_every : POLL_DEFAULT;
 }
 
-static int look_again(struct task *task, struct error **err)
-{
+static int look_again(struct task *task, struct error **err) {
     bool over = false;
     if (wait_is_over(task, &over, err) < 0)
         return -1;
@@ -141,8 +133,7 @@ static int look_again(struct task *task, struct error **err)
 
 /* -------------------------------------------------------------------- begin */
 
-static int ask(struct task *task, struct error **err)
-{
+static int ask(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
     struct run *run = task->step->run;
     OWN_STRING message = step->message ? expand_text(task, step->message, err) : NULL;
@@ -150,26 +141,23 @@ static int ask(struct task *task, struct error **err)
         return -1;
     if (step->type == STEP_MANUAL_REVIEW && make_review_folder(task, err) < 0)
         return -1;
-    if (event_add(run->engine, run->id, task->id, "asks",
-                  json_pack("{s:s*}", "message", message), err) < 0)
+    if (event_add(run->engine, run->id, task->id, "asks", json_pack("{s:s*}", "message", message),
+                  err) < 0)
         return -1;
     return task_move(task, TASK_DECIDING, message ? message : "waits for a person", err);
 }
 
-static int notify(struct task *task, struct error **err)
-{
+static int notify(struct task *task, struct error **err) {
     struct run *run = task->step->run;
     const char *text = task->step->step->message;
     OWN_STRING message = expand_text(task, text ? text : "", err);
-    if (!message ||
-        event_add(run->engine, run->id, task->id, "notice", json_pack("{s:s}", "message", message),
-                  err) < 0)
+    if (!message || event_add(run->engine, run->id, task->id, "notice",
+                              json_pack("{s:s}", "message", message), err) < 0)
         return -1;
     return task_move(task, TASK_SUCCEEDED, message, err);
 }
 
-static int begin(struct task *task, struct error **err)
-{
+static int begin(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
     switch (step->type) {
     case STEP_MANUAL_APPROVAL:
@@ -185,8 +173,7 @@ static int begin(struct task *task, struct error **err)
     }
 }
 
-int people_begin(struct task *task, struct error **err)
-{
+int people_begin(struct task *task, struct error **err) {
     struct error *problem = NULL;
     if (begin(task, &problem) == 0)
         return 0;
@@ -198,15 +185,15 @@ int people_begin(struct task *task, struct error **err)
 }
 
 int people_decide(struct task *task, bool approved, const char *note, const char *who,
-                  struct error **err)
-{
+                  struct error **err) {
     struct run *run = task->step->run;
     if (task->state != TASK_DECIDING)
         return error_set(err, ERROR_INVALID, "nothing is to be decided there: it is %s",
                          task_state_name(task->state));
-    if (event_add(run->engine, run->id, task->id, "decided",
-                  json_pack("{s:b, s:s*, s:s}", "approved", (int)approved, "note", note, "who", who),
-                  err) < 0)
+    if (event_add(
+            run->engine, run->id, task->id, "decided",
+            json_pack("{s:b, s:s*, s:s}", "approved", (int)approved, "note", note, "who", who),
+            err) < 0)
         return -1;
     OWN_JSON result = json_pack("{s:s, s:s*, s:s}", "decision", approved ? "approved" : "rejected",
                                 "note", note, "who", who);
@@ -231,13 +218,11 @@ int people_decide(struct task *task, bool approved, const char *note, const char
 
 /* --------------------------------------------------------------------- poll */
 
-static bool runs_process(const struct step *step)
-{
+static bool runs_process(const struct step *step) {
     return step->type == STEP_COMMAND || step->type == STEP_TOOL || step->type == STEP_CONTAINER;
 }
 
-static int poll_sleeper(struct task *task, struct error **err)
-{
+static int poll_sleeper(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
     if (runs_process(step) && !task->chosen)
         return task_move(task, TASK_READY, "tried again", err);
@@ -248,8 +233,7 @@ static int poll_sleeper(struct task *task, struct error **err)
     return look_again(task, err);
 }
 
-static int poll_task(struct task *task, int64_t now, struct error **err)
-{
+static int poll_task(struct task *task, int64_t now, struct error **err) {
     if (task->state == TASK_SLEEPING && task->wake <= now)
         return poll_sleeper(task, err);
     if (task->state != TASK_DECIDING || task->step->step->type != STEP_MANUAL_REVIEW)
@@ -260,8 +244,7 @@ static int poll_task(struct task *task, int64_t now, struct error **err)
     return done ? finish_review(task, err) : 0;
 }
 
-int people_poll(struct run *run, int64_t now, struct error **err)
-{
+int people_poll(struct run *run, int64_t now, struct error **err) {
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         struct run_step *step = &run->steps[i];
         for (size_t n = 0; n < step->task_capacity; n++) {

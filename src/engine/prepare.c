@@ -8,8 +8,7 @@
 #define TOOLS_FOLDER "/opt/glovebox"
 
 int flight_add_mount(struct flight *flight, const char *source, const char *target, bool writable,
-                     struct error **err)
-{
+                     struct error **err) {
     if (array_reserve(&flight->mounts, &flight->mount_capacity, flight->mount_count,
                       sizeof(*flight->mounts), FLIGHT_MAXIMUM_PARTS, err) < 0)
         return -1;
@@ -24,8 +23,7 @@ int flight_add_mount(struct flight *flight, const char *source, const char *targ
 }
 
 int flight_add_farm(struct flight *flight, const char *source, const char *target,
-                    struct error **err)
-{
+                    struct error **err) {
     if (array_reserve(&flight->farms, &flight->farm_capacity, flight->farm_count,
                       sizeof(*flight->farms), FLIGHT_MAXIMUM_FARMS, err) < 0)
         return -1;
@@ -40,8 +38,7 @@ int flight_add_farm(struct flight *flight, const char *source, const char *targe
 
 /* Keeps room for the NULL at the end. */
 static int add_text(const char ***items, size_t *capacity, size_t *count, const char *text,
-                    struct error **err)
-{
+                    struct error **err) {
     if (!text)
         return error_set_memory(err);
     if (array_reserve(items, capacity, *count + 1, sizeof(**items), FLIGHT_MAXIMUM_PARTS, err) < 0)
@@ -51,24 +48,20 @@ static int add_text(const char ***items, size_t *capacity, size_t *count, const 
     return 0;
 }
 
-static int add_argument(struct flight *flight, const char *text, struct error **err)
-{
+static int add_argument(struct flight *flight, const char *text, struct error **err) {
     return add_text(&flight->arguments, &flight->argument_capacity, &flight->argument_count, text,
                     err);
 }
 
 static int add_environment(struct flight *flight, const char *name, const char *value,
-                           struct error **err)
-{
-    return add_text(&flight->environment, &flight->environment_capacity,
-                    &flight->environment_count,
+                           struct error **err) {
+    return add_text(&flight->environment, &flight->environment_capacity, &flight->environment_count,
                     arena_format(flight->arena, "%s=%s", name, value), err);
 }
 
 /* ----------------------------------------------------------- file parameters */
 
-static bool text_mentions(const char *text, const char *what)
-{
+static bool text_mentions(const char *text, const char *what) {
     const char *at = text ? strstr(text, what) : NULL;
     size_t size = strlen(what);
     for (; at; at = strstr(at + 1, what)) {
@@ -80,8 +73,7 @@ static bool text_mentions(const char *text, const char *what)
     return false;
 }
 
-static bool step_mentions(const struct step *step, const char *what)
-{
+static bool step_mentions(const struct step *step, const char *what) {
     bool found = false;
     for (size_t i = 0; i < step->command_count; i++)
         found |= text_mentions(step->command[i], what);
@@ -99,8 +91,7 @@ struct sidecars {
 
 /* Files beside a file parameter that share its stem ("model.onnx", "model.json") come along. */
 static int mount_sidecar(const struct tree_entry *entry, void *context, enum tree_verdict *verdict,
-                         struct error **err)
-{
+                         struct error **err) {
     const struct sidecars *sidecars = context;
     *verdict = S_ISDIR(entry->status->st_mode) ? TREE_SKIP : TREE_CONTINUE;
     size_t size = strlen(sidecars->stem);
@@ -109,9 +100,9 @@ static int mount_sidecar(const struct tree_entry *entry, void *context, enum tre
                 strlen(path_base_name(sidecars->stem))) != 0 ||
         entry->name[strlen(path_base_name(sidecars->stem))] != '.')
         return 0;
-    OWN_STRING source = memory_format("%.*s%s",
-                                      (int)(size - strlen(path_base_name(sidecars->stem))),
-                                      sidecars->stem, entry->name);
+    OWN_STRING source =
+        memory_format("%.*s%s", (int)(size - strlen(path_base_name(sidecars->stem))),
+                      sidecars->stem, entry->name);
     OWN_STRING target = path_join(sidecars->target, entry->name);
     uint8_t digest[SHA256_SIZE];
     char text[SHA256_HEX_SIZE];
@@ -126,8 +117,7 @@ static int mount_sidecar(const struct tree_entry *entry, void *context, enum tre
 }
 
 static int mount_parameter(struct flight *flight, const struct parameter *parameter,
-                           const char *path, json_t *parameters, struct error **err)
-{
+                           const char *path, json_t *parameters, struct error **err) {
     const char *target = arena_format(flight->arena, "/params/%s", parameter->name);
     if (!target)
         return error_set_memory(err);
@@ -137,8 +127,8 @@ static int mount_parameter(struct flight *flight, const struct parameter *parame
     }
     const char *name = path_base_name(path), *dot = strrchr(name, '.');
     OWN_STRING folder = memory_copy_bytes(path, (size_t)(name - path));
-    OWN_STRING stem = memory_copy_bytes(path, dot && dot != name ? (size_t)(dot - path)
-                                                                  : strlen(path));
+    OWN_STRING stem =
+        memory_copy_bytes(path, dot && dot != name ? (size_t)(dot - path) : strlen(path));
     OWN_STRING shown = path_join(target, name);
     if (!folder || !stem || !shown)
         return error_set_memory(err);
@@ -150,8 +140,7 @@ static int mount_parameter(struct flight *flight, const struct parameter *parame
 }
 
 /* Parameters as the step sees them: files where they are mounted. */
-static int show_parameters(struct flight *flight, json_t *values, struct error **err)
-{
+static int show_parameters(struct flight *flight, json_t *values, struct error **err) {
     const struct run *run = flight->task->step->run;
     const struct step *step = flight->task->step->step;
     OWN_JSON parameters = json_copy(run->parameters);
@@ -182,8 +171,7 @@ static int show_parameters(struct flight *flight, json_t *values, struct error *
 /* ------------------------------------------------------------------ command */
 
 /* End of the "${…}" that starts at `text`, or NULL. Braces and strings inside are jq's. */
-static const char *template_end(const char *text)
-{
+static const char *template_end(const char *text) {
     unsigned depth = 0;
     bool quoted = false;
     for (; *text; text++) {
@@ -202,8 +190,7 @@ static const char *template_end(const char *text)
 /* In a shell command a value must not become shell text: "${x}" becomes a shell variable that
  * holds it, and quoting works as people know it from the shell. */
 static int shell_command(struct flight *flight, const char *text, const json_t *values,
-                         struct error **err)
-{
+                         struct error **err) {
     OWN_BUFFER out = {.maximum = 1 << 20};
     unsigned count = 0;
     while (*text) {
@@ -218,8 +205,8 @@ static int shell_command(struct flight *flight, const char *text, const json_t *
             continue;
         }
         OWN_STRING one = memory_copy_bytes(text, (size_t)(end - text));
-        OWN_STRING value = one ? template_expand_cached(one, values, flight->engine->expressions, err)
-                               : NULL;
+        OWN_STRING value =
+            one ? template_expand_cached(one, values, flight->engine->expressions, err) : NULL;
         if (!value)
             return one ? -1 : error_set_memory(err);
         char name[32];
@@ -235,15 +222,13 @@ static int shell_command(struct flight *flight, const char *text, const json_t *
 }
 
 static int add_expanded(struct flight *flight, const char *text, const json_t *values,
-                        struct error **err)
-{
+                        struct error **err) {
     OWN_STRING value = template_expand_cached(text, values, flight->engine->expressions, err);
     return value ? add_argument(flight, arena_copy_string(flight->arena, value), err) : -1;
 }
 
 static int make_tool_command(struct flight *flight, const char *in, const char *out,
-                             struct error **err)
-{
+                             struct error **err) {
     bool sealed = flight->task->step->step->box == BOX_WISH_SEALED;
     const char *own = sealed ? TOOLS_FOLDER : flight->engine->own_folder;
     if (add_argument(flight, arena_format(flight->arena, "%s/glovebox", own), err) < 0 ||
@@ -256,8 +241,7 @@ static int make_tool_command(struct flight *flight, const char *in, const char *
 }
 
 static int make_command(struct flight *flight, const json_t *values, const char *in,
-                        const char *out, struct error **err)
-{
+                        const char *out, struct error **err) {
     const struct step *step = flight->task->step->step;
     if (step->type == STEP_TOOL && make_tool_command(flight, in, out, err) < 0)
         return -1;
@@ -276,8 +260,7 @@ static int make_command(struct flight *flight, const json_t *values, const char 
 }
 
 static int make_environment(struct flight *flight, const json_t *values, const char *in,
-                            const char *out, struct error **err)
-{
+                            const char *out, struct error **err) {
     const struct step *step = flight->task->step->step;
     const char *key = flight->task->node->key;
     bool sealed = step->box == BOX_WISH_SEALED;
@@ -303,8 +286,7 @@ static int make_environment(struct flight *flight, const json_t *values, const c
 
 /* Secrets lie in HOME/secrets/NAME, readable by their owner alone. Their names stand in the
  * recipe, never their values. */
-static int mount_secrets(struct flight *flight, struct error **err)
-{
+static int mount_secrets(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     for (size_t i = 0; i < step->secret_count; i++) {
         OWN_STRING source = home_path(flight->engine, "secrets/%s", step->secrets[i]);
@@ -323,29 +305,26 @@ static int mount_secrets(struct flight *flight, struct error **err)
 
 /* ------------------------------------------------------------------- recipe */
 
-static json_t *text_array(const char *const *items, size_t count)
-{
+static json_t *text_array(const char *const *items, size_t count) {
     json_t *array = json_array();
     for (size_t i = 0; array && i < count; i++)
         json_array_append_new(array, json_string(items[i]));
     return array;
 }
 
-static int begin_recipe(struct flight *flight, struct error **err)
-{
+static int begin_recipe(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
-    flight->recipe = json_pack(
-        "{s:i, s:s, s:s*, s:s*, s:s, s:{}, s:{}, s:{}, s:s*}", "recipe", 1, "type",
-        step_type_name(step->type), "tool", step->tool, "image", step->image, "partition",
-        flight->task->node->key, "inputs", "mounts", "files", "network", step->network);
+    flight->recipe =
+        json_pack("{s:i, s:s, s:s*, s:s*, s:s, s:{}, s:{}, s:{}, s:s*}", "recipe", 1, "type",
+                  step_type_name(step->type), "tool", step->tool, "image", step->image, "partition",
+                  flight->task->node->key, "inputs", "mounts", "files", "network", step->network);
     flight->in_paths = json_object();
     return flight->recipe && flight->in_paths ? 0 : error_set_memory(err);
 }
 
 /* The digest must not depend on where this attempt happens to work: with the box off, host paths
  * in the command line stand in the recipe as they would look in a box. */
-static int finish_recipe(struct flight *flight, struct error **err)
-{
+static int finish_recipe(struct flight *flight, struct error **err) {
     json_object_set_new(flight->recipe, "command",
                         text_array(flight->arguments, flight->argument_count));
     json_object_set_new(flight->recipe, "environment",
@@ -373,8 +352,7 @@ static int finish_recipe(struct flight *flight, struct error **err)
     return 0;
 }
 
-static int check_policy(const struct flight *flight, struct error **err)
-{
+static int check_policy(const struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     const json_t *policy = flight->engine->policy;
     if (step->box == BOX_WISH_OFF && !json_is_true(json_object_get(policy, "allow_box_off"))) {
@@ -396,8 +374,7 @@ static int check_policy(const struct flight *flight, struct error **err)
                       flight->engine->home);
 }
 
-int flight_prepare(struct flight *flight, struct error **err)
-{
+int flight_prepare(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     bool sealed = step->box == BOX_WISH_SEALED;
     flight->cacheable = step->cache == CACHE_ON;

@@ -36,9 +36,9 @@ enum skip {
 
 /* A partition: one node of the tree that the fans make. */
 struct node {
-    const char *key;  /* "" for the root */
-    const char *path; /* of the item below what was listed */
-    const char *item; /* JSON text or NULL */
+    const char *key;   /* "" for the root */
+    const char *path;  /* of the item below what was listed */
+    const char *item;  /* JSON text or NULL */
     const char *files; /* JSON text or NULL */
     struct node *parent;
     uint32_t index, level;
@@ -67,10 +67,10 @@ struct task {
     struct node *node;
     uint8_t state, cause, skip;
     bool fresh, fired, fire_again, has_key, has_output, busy; /* busy: the pool works for it */
-    bool counted; /* its resources are taken */
-    bool needed;  /* its outputs were dropped, and somebody must read them */
-    bool reset;   /* by the command that is being applied */
-    bool woken;   /* in the run's list of tasks to look at */
+    bool counted;                                             /* its resources are taken */
+    bool needed; /* its outputs were dropped, and somebody must read them */
+    bool reset;  /* by the command that is being applied */
+    bool woken;  /* in the run's list of tasks to look at */
     uint16_t attempts, tries, lost;
     uint16_t chosen; /* branch of `next` + 1, or NEXT_POLLS while none holds */
     int exit;
@@ -78,7 +78,7 @@ struct task {
     int64_t wake;
     uint8_t key[SHA256_SIZE], output[SHA256_SIZE];
     struct task *queue_next; /* in its step's ready queue, or among the woken */
-    struct flight *flight; /* while an attempt is being prepared, runs, or is being finished */
+    struct flight *flight;   /* while an attempt is being prepared, runs, or is being finished */
 };
 
 struct counters {
@@ -129,20 +129,20 @@ struct run {
     struct axis **axes; /* one a fan step, plus the root at [step_count] */
     struct source *input_sources, *parameter_sources;
     bool sources_ready, sources_busy;
-    bool loading;    /* counters are being rebuilt: nobody is woken */
+    bool loading; /* counters are being rebuilt: nobody is woken */
     struct task *woken_first, *woken_last;
     struct task *reset_list; /* while a command is applied */
     bool undone;             /* a fan was taken back by it */
-    bool stopping;   /* a failure ended it: nothing new starts but clean-up */
-    bool dropped_any; /* some results lost their bytes by gc */
-    bool broken;     /* its inputs cannot be read */
+    bool stopping;           /* a failure ended it: nothing new starts but clean-up */
+    bool dropped_any;        /* some results lost their bytes by gc */
+    bool broken;             /* its inputs cannot be read */
     bool cancelling;
-    bool finishing;  /* outputs are being delivered */
+    bool finishing; /* outputs are being delivered */
     bool ended;
-    uint32_t in_flight; /* tasks launched or about to be */
+    uint32_t in_flight;             /* tasks launched or about to be */
     struct manifest *kept_manifest; /* of the outputs with kept_key: see inputs.c */
     uint8_t kept_key[SHA256_SIZE];
-    uint32_t pool;      /* pieces of work in the pool */
+    uint32_t pool;           /* pieces of work in the pool */
     struct run_step **order; /* by weight, heaviest first */
     struct run *next;
 };
@@ -171,7 +171,7 @@ struct engine {
     struct flight *flights;  /* all, to find one by its job's name */
     struct flight *landed;   /* stored in this turn: forgotten after the commit */
     struct expression_cache *expressions;
-    char *own_folder;        /* of our executable, mounted for tools */
+    char *own_folder; /* of our executable, mounted for tools */
 };
 
 /* ------------------------------------------------------------------- home.c */
@@ -185,8 +185,8 @@ const char *engine_who(void);
 
 /* ------------------------------------------------------------------- load.c */
 /* Builds a run from the database. */
-int run_load(struct engine *engine, const char *name, struct run **ret, struct error **err)
-    MUST_CHECK;
+int run_load(struct engine *engine, const char *name, struct run **ret,
+             struct error **err) MUST_CHECK;
 void run_free(struct run *run);
 void run_cleanup(struct run **run);
 /* Forgets and rebuilds tasks and counters after commands changed them in the database. */
@@ -201,10 +201,10 @@ struct node *axis_add(struct run *run, struct axis *axis, struct node *above, co
 typedef int (*node_visitor)(struct node *node, void *context, struct error **err);
 int axis_visit(const struct axis *axis, struct node *node, node_visitor use, void *context,
                struct error **err) MUST_CHECK;
-struct range *axis_range(struct axis *axis, const struct node *above, struct error **err)
-    MUST_CHECK;
-uint32_t *counter_at(struct run_step *step, uint32_t level, uint32_t index, struct error **err)
-    MUST_CHECK;
+struct range *axis_range(struct axis *axis, const struct node *above,
+                         struct error **err) MUST_CHECK;
+uint32_t *counter_at(struct run_step *step, uint32_t level, uint32_t index,
+                     struct error **err) MUST_CHECK;
 
 struct node *axis_find(const struct axis *axis, const char *key);
 void axis_clear(struct axis *axis);
@@ -213,8 +213,8 @@ void axis_clear(struct axis *axis);
 /* Makes the task object of a step at a node (already in the database, or about to be). */
 struct task *task_new(struct run_step *step, struct node *node, struct error **err) MUST_CHECK;
 /* A fan below `above` has been made with `count` nodes: opens and closes counters. */
-int graph_expanded(struct run *run, struct axis *axis, struct node *above, struct error **err)
-    MUST_CHECK;
+int graph_expanded(struct run *run, struct axis *axis, struct node *above,
+                   struct error **err) MUST_CHECK;
 /* Sets how many edges the task waits for, from what is final already. */
 int graph_connect(struct task *task, struct error **err) MUST_CHECK;
 /* Tells everybody who waits that `task` became final. */
@@ -236,12 +236,12 @@ bool task_has_data(const struct task *task);
 /* ------------------------------------------------------------------ state.c */
 /* The one function that changes a task's state: memory, database and event together.
  * `reason` says why in words, or NULL. */
-int task_move(struct task *task, enum task_state state, const char *reason, struct error **err)
-    MUST_CHECK;
+int task_move(struct task *task, enum task_state state, const char *reason,
+              struct error **err) MUST_CHECK;
 int task_skip(struct task *task, enum skip skip, struct error **err) MUST_CHECK;
 const char *skip_sentence(enum skip skip);
-int run_move(struct run *run, enum run_state state, const char *note, struct error **err)
-    MUST_CHECK;
+int run_move(struct run *run, enum run_state state, const char *note,
+             struct error **err) MUST_CHECK;
 int event_add(struct engine *engine, int64_t run, int64_t task, const char *kind, json_t *data,
               struct error **err) MUST_CHECK; /* takes over data */
 
@@ -258,8 +258,8 @@ int expand_after(struct task *task, struct error **err) MUST_CHECK;
 int expand_ready(struct run *run, struct error **err) MUST_CHECK;
 /* Lists a fan's partitions; safe in the pool. */
 int expand_list(struct run *run, const struct fan *fan, const char *path,
-                const struct manifest *manifest, struct partition_list *list, struct error **err)
-    MUST_CHECK;
+                const struct manifest *manifest, struct partition_list *list,
+                struct error **err) MUST_CHECK;
 int expand_check(const struct run *run, size_t fan_step, const struct partition_list *list,
                  struct error **err) MUST_CHECK;
 /* A fan over an input was listed (or could not be: takes over `problem`). */
@@ -323,8 +323,8 @@ int commands_apply(struct engine *engine, bool *ret_any, struct error **err) MUS
 
 /* ------------------------------------------------------------------ drive.c */
 /* Loads a run and sets it going. */
-int drive_take_up(struct engine *engine, const char *name, struct run **ret, struct error **err)
-    MUST_CHECK;
+int drive_take_up(struct engine *engine, const char *name, struct run **ret,
+                  struct error **err) MUST_CHECK;
 void engine_touch(struct engine *engine); /* there is something to do in the next turn */
 void engine_fail(struct engine *engine, struct error *error);
 struct run *engine_loaded_run(struct engine *engine, int64_t id);
@@ -340,6 +340,7 @@ int pool_queue(struct run *run, struct pool_job *job, struct error **err) MUST_C
 /* ----------------------------------------------------------------- record.c */
 /* Delivers outputs and writes the run's record; in the pool. */
 int record_finish(struct run *run, enum run_state state, struct error **err) MUST_CHECK;
+int record_write(struct run *run, struct error **err) MUST_CHECK;
 
 /* ------------------------------------------------------------------- query.c */
 /* The status with all that went in: parameters, inputs, digests. */
@@ -347,8 +348,8 @@ json_t *query_record(struct engine *engine, const char *run, struct error **err)
 json_t *query_time(int64_t wall);
 json_t *query_parse(const char *text); /* JSON null when it is none */
 /* Index of a step, -1 for NULL; ERROR_NOT_FOUND with the nearest name. */
-int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret, struct error **err)
-    MUST_CHECK;
+int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
+               struct error **err) MUST_CHECK;
 /* -------------------------------------------------------------- query-task.c */
 /* Every task with all its attempts. */
 int query_attempts(struct engine *engine, const char *run,

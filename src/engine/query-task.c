@@ -1,14 +1,14 @@
 /* One task whole: its attempts, what happened to it, and why. */
 #include "private.h"
 
-static json_t *attempt_object(struct engine *engine, struct rows *rows)
-{
+static json_t *attempt_object(struct engine *engine, struct rows *rows) {
     OWN_JSON recipe = query_parse(rows_text(rows, 2));
     OWN_STRING log = home_path(engine, "%s", rows_text(rows, 4));
     bool ended = !rows_null(rows, 7);
     json_t *command = json_object_get(recipe, "command");
     return json_pack(
-        "{s:I, s:s, s:O?, s:O?, s:O?, s:o, s:s?, s:o, s:o, s:o, s:o, s:I, s:s, s:s?, s:I, s:I, s:I}",
+        "{s:I, s:s, s:O?, s:O?, s:O?, s:o, s:s?, s:o, s:o, s:o, s:o, s:I, s:s, s:s?, s:I, s:I, "
+        "s:I}",
         "number", (json_int_t)rows_integer(rows, 0), "driver", rows_text(rows, 1), "command",
         command, "environment", json_object_get(recipe, "environment"), "inputs",
         json_object_get(recipe, "inputs"), "box", query_parse(rows_text(rows, 3)), "log", log,
@@ -21,8 +21,7 @@ static json_t *attempt_object(struct engine *engine, struct rows *rows)
         (json_int_t)rows_integer(rows, 12), "cpu_system", (json_int_t)rows_integer(rows, 13));
 }
 
-static json_t *attempts_of(struct engine *engine, int64_t task, struct error **err)
-{
+static json_t *attempts_of(struct engine *engine, int64_t task, struct error **err) {
     OWN_JSON list = json_array();
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT number, driver, recipe, box, log, launched, started, "
@@ -42,8 +41,7 @@ static json_t *attempts_of(struct engine *engine, int64_t task, struct error **e
     return more < 0 ? NULL : take(&list);
 }
 
-static void hex_column(json_t *object, const char *name, struct rows *rows, int column)
-{
+static void hex_column(json_t *object, const char *name, struct rows *rows, int column) {
     size_t size = 0;
     const void *bytes = rows_bytes(rows, column, &size);
     char text[SHA256_HEX_SIZE];
@@ -56,9 +54,8 @@ static void hex_column(json_t *object, const char *name, struct rows *rows, int 
     "id, step, partition, state, attempts, exit, cause, started, ended, key, output, result, "     \
     "reason, skip"
 
-static json_t *whole_task(struct engine *engine, const struct pipeline *pipeline,
-                          struct rows *rows, struct error **err)
-{
+static json_t *whole_task(struct engine *engine, const struct pipeline *pipeline, struct rows *rows,
+                          struct error **err) {
     size_t step = (size_t)rows_integer(rows, 1);
     OWN_JSON attempts = attempts_of(engine, rows_integer(rows, 0), err);
     if (!attempts)
@@ -92,11 +89,10 @@ static json_t *whole_task(struct engine *engine, const struct pipeline *pipeline
 
 int query_attempts(struct engine *engine, const char *run,
                    int (*use)(const json_t *task, void *context, struct error **err), void *context,
-                   struct error **err)
-{
+                   struct error **err) {
     int64_t id = run_id_of(engine, run, err);
-    CLEANUP(pipeline_cleanup) struct pipeline *pipeline =
-        id < 0 ? NULL : engine_pipeline(engine, run, err);
+    CLEANUP(pipeline_cleanup)
+    struct pipeline *pipeline = id < 0 ? NULL : engine_pipeline(engine, run, err);
     if (!pipeline)
         return -1;
     OWN_ROWS rows = store_query(engine->store, err,
@@ -116,8 +112,7 @@ int query_attempts(struct engine *engine, const char *run,
 
 /* The row of "STEP" or "STEP@PARTITION". Without a partition the step must have one task. */
 static struct rows *find_task(struct engine *engine, int64_t run, const struct pipeline *pipeline,
-                              const char *where, struct error **err)
-{
+                              const char *where, struct error **err) {
     size_t size = strcspn(where, "@");
     OWN_STRING id = memory_copy_bytes(where, size);
     int64_t step = -1;
@@ -125,9 +120,9 @@ static struct rows *find_task(struct engine *engine, int64_t run, const struct p
         return NULL;
     const char *partition = where[size] ? where + size + 1 : NULL;
     int64_t count = 0;
-    if (!partition && store_integer(engine->store, 0, &count, err,
-                                    "SELECT count(*) FROM task WHERE run = ? AND step = ?", "ii",
-                                    run, step) < 0)
+    if (!partition &&
+        store_integer(engine->store, 0, &count, err,
+                      "SELECT count(*) FROM task WHERE run = ? AND step = ?", "ii", run, step) < 0)
         return NULL;
     if (count > 1) {
         error_set(err, ERROR_INVALID, "step %s has %lld partitions", id, (long long)count);
@@ -150,21 +145,19 @@ static struct rows *find_task(struct engine *engine, int64_t run, const struct p
     return NULL;
 }
 
-json_t *engine_task(struct engine *engine, const char *run, const char *where, struct error **err)
-{
+json_t *engine_task(struct engine *engine, const char *run, const char *where, struct error **err) {
     int64_t id = run_id_of(engine, run, err);
-    CLEANUP(pipeline_cleanup) struct pipeline *pipeline =
-        id < 0 ? NULL : engine_pipeline(engine, run, err);
+    CLEANUP(pipeline_cleanup)
+    struct pipeline *pipeline = id < 0 ? NULL : engine_pipeline(engine, run, err);
     OWN_ROWS rows = pipeline ? find_task(engine, id, pipeline, where, err) : NULL;
     return rows ? whole_task(engine, pipeline, rows, err) : NULL;
 }
 
 json_t *engine_events(struct engine *engine, const char *run, int64_t after, unsigned maximum,
-                      struct error **err)
-{
+                      struct error **err) {
     int64_t id = run_id_of(engine, run, err);
-    CLEANUP(pipeline_cleanup) struct pipeline *pipeline =
-        id < 0 ? NULL : engine_pipeline(engine, run, err);
+    CLEANUP(pipeline_cleanup)
+    struct pipeline *pipeline = id < 0 ? NULL : engine_pipeline(engine, run, err);
     OWN_JSON list = json_array();
     if (!pipeline || !list)
         return NULL;
@@ -182,31 +175,29 @@ json_t *engine_events(struct engine *engine, const char *run, int64_t after, uns
         bool task = !rows_null(rows, 4) && step < pipeline->step_count;
         json_t *data = text_equal(kind, "state") ? json_string(rows_text(rows, 3))
                                                  : query_parse(rows_text(rows, 3));
-        json_array_append_new(list, json_pack("{s:I, s:o, s:s, s:s?, s:s?, s:o}", "id",
-                                              (json_int_t)rows_integer(rows, 0), "at",
-                                              query_time(rows_integer(rows, 1)), "kind", kind,
-                                              "step", task ? pipeline->steps[step].id : NULL,
-                                              "partition", task ? rows_text(rows, 5) : NULL,
-                                              "data", data));
+        json_array_append_new(list,
+                              json_pack("{s:I, s:o, s:s, s:s?, s:s?, s:o}", "id",
+                                        (json_int_t)rows_integer(rows, 0), "at",
+                                        query_time(rows_integer(rows, 1)), "kind", kind, "step",
+                                        task ? pipeline->steps[step].id : NULL, "partition",
+                                        task ? rows_text(rows, 5) : NULL, "data", data));
     }
     return more < 0 ? NULL : take(&list);
 }
 
 /* ---------------------------------------------------------------------- why */
 
-static json_t *recipe_of(struct engine *engine, const void *key, size_t size, struct error **err)
-{
-    OWN_ROWS rows = store_query(engine->store, err, "SELECT recipe FROM result WHERE key = ?", "b",
-                                key, size);
+static json_t *recipe_of(struct engine *engine, const void *key, size_t size, struct error **err) {
+    OWN_ROWS rows =
+        store_query(engine->store, err, "SELECT recipe FROM result WHERE key = ?", "b", key, size);
     int more = rows ? rows_next(rows, err) : -1;
     return more > 0 ? query_parse(rows_text(rows, 0)) : NULL;
 }
 
 /* "inputs.scan", "command"… that differ between two recipes. */
-static void compare(const json_t *before, const json_t *now, json_t *details)
-{
-    static const char *const flat[] = {"type", "tool", "image", "command", "environment", "network",
-                                       "partition", "glovebox"};
+static void compare(const json_t *before, const json_t *now, json_t *details) {
+    static const char *const flat[] = {"type",        "tool",    "image",     "command",
+                                       "environment", "network", "partition", "glovebox"};
     static const char *const nested[] = {"inputs", "mounts", "files"};
     for (size_t i = 0; i < ARRAY_SIZE(flat); i++)
         if (!json_equal(json_object_get(before, flat[i]), json_object_get(now, flat[i])))
@@ -215,16 +206,14 @@ static void compare(const json_t *before, const json_t *now, json_t *details)
         json_t *old = json_object_get(before, nested[i]), *new = json_object_get(now, nested[i]);
         const char *key;
         json_t *value;
-        json_object_foreach(new, key, value)
-        {
+        json_object_foreach(new, key, value) {
             const json_t *other = json_object_get(old, key);
             if (!other)
                 json_array_append_new(details, json_sprintf("%s %s is new", nested[i], key));
             else if (!json_equal(value, other))
                 json_array_append_new(details, json_sprintf("%s %s changed", nested[i], key));
         }
-        json_object_foreach(old, key, value)
-        {
+        json_object_foreach(old, key, value) {
             if (!json_object_get(new, key))
                 json_array_append_new(details, json_sprintf("%s %s is gone", nested[i], key));
         }
@@ -234,8 +223,7 @@ static void compare(const json_t *before, const json_t *now, json_t *details)
 /* Against the last other work that this step did for this partition. */
 static int explain_run(struct engine *engine, const struct pipeline *pipeline,
                        const struct step *step, struct rows *task, json_t *details,
-                       const char **ret_because, struct error **err)
-{
+                       const char **ret_because, struct error **err) {
     size_t size = 0;
     const void *key = rows_bytes(task, 9, &size);
     OWN_JSON now = size ? recipe_of(engine, key, size, err) : NULL;
@@ -259,8 +247,7 @@ static int explain_run(struct engine *engine, const struct pipeline *pipeline,
 }
 
 static int explain_wait(struct engine *engine, int64_t run, const struct pipeline *pipeline,
-                        const struct step *step, json_t *details, struct error **err)
-{
+                        const struct step *step, json_t *details, struct error **err) {
     for (size_t i = 0; i < step->edge_count; i++) {
         const struct step *upstream = &pipeline->steps[step->edges[i].step];
         int64_t open = 0, all = 0;
@@ -274,9 +261,9 @@ static int explain_wait(struct engine *engine, int64_t run, const struct pipelin
         if (!all)
             json_array_append_new(details, json_sprintf("%s has no tasks yet", upstream->id));
         else if (open)
-            json_array_append_new(details, json_sprintf("%s: %lld of %lld are not done",
-                                                        upstream->id, (long long)open,
-                                                        (long long)all));
+            json_array_append_new(details,
+                                  json_sprintf("%s: %lld of %lld are not done", upstream->id,
+                                               (long long)open, (long long)all));
     }
     if (step->fired)
         json_array_append_new(details, json_string("it waits to be named by `next`"));
@@ -285,8 +272,7 @@ static int explain_wait(struct engine *engine, int64_t run, const struct pipelin
 
 static int explain(struct engine *engine, int64_t run, const struct pipeline *pipeline,
                    struct rows *task, json_t *details, const char **ret_because,
-                   struct error **err)
-{
+                   struct error **err) {
     const struct step *step = &pipeline->steps[rows_integer(task, 1)];
     const char *reason = rows_text(task, 12);
     switch ((enum task_state)rows_integer(task, 3)) {
@@ -311,11 +297,11 @@ static int explain(struct engine *engine, int64_t run, const struct pipeline *pi
         return 0;
     case TASK_FAILED:
         *ret_because = "it failed";
-        json_array_append_new(details, json_sprintf("cause: %s",
-                                                    cause_name((enum cause)rows_integer(task, 6))));
+        json_array_append_new(
+            details, json_sprintf("cause: %s", cause_name((enum cause)rows_integer(task, 6))));
         if (rows_integer(task, 5) > 0)
-            json_array_append_new(details, json_sprintf("exit status %lld",
-                                                        (long long)rows_integer(task, 5)));
+            json_array_append_new(
+                details, json_sprintf("exit status %lld", (long long)rows_integer(task, 5)));
         break;
     case TASK_CANCELLED:
         *ret_because = "a person stopped it";
@@ -334,11 +320,10 @@ static int explain(struct engine *engine, int64_t run, const struct pipeline *pi
     return 0;
 }
 
-json_t *engine_why(struct engine *engine, const char *run, const char *where, struct error **err)
-{
+json_t *engine_why(struct engine *engine, const char *run, const char *where, struct error **err) {
     int64_t id = run_id_of(engine, run, err);
-    CLEANUP(pipeline_cleanup) struct pipeline *pipeline =
-        id < 0 ? NULL : engine_pipeline(engine, run, err);
+    CLEANUP(pipeline_cleanup)
+    struct pipeline *pipeline = id < 0 ? NULL : engine_pipeline(engine, run, err);
     OWN_ROWS task = pipeline ? find_task(engine, id, pipeline, where, err) : NULL;
     if (!task)
         return NULL;
@@ -346,8 +331,8 @@ json_t *engine_why(struct engine *engine, const char *run, const char *where, st
     const char *because = "";
     if (!details || explain(engine, id, pipeline, task, details, &because, err) < 0)
         return NULL;
-    return json_pack("{s:s, s:s, s:s, s:s, s:O}", "step",
-                     pipeline->steps[rows_integer(task, 1)].id, "partition", rows_text(task, 2),
-                     "state", task_state_name((enum task_state)rows_integer(task, 3)), "because",
-                     because, "details", details);
+    return json_pack("{s:s, s:s, s:s, s:s, s:O}", "step", pipeline->steps[rows_integer(task, 1)].id,
+                     "partition", rows_text(task, 2), "state",
+                     task_state_name((enum task_state)rows_integer(task, 3)), "because", because,
+                     "details", details);
 }

@@ -3,10 +3,9 @@
 
 #include <fcntl.h>
 
-struct pipeline *engine_pipeline(struct engine *engine, const char *run, struct error **err)
-{
-    OWN_ROWS rows = store_query(engine->store, err, "SELECT document, path FROM run WHERE name = ?",
-                                "s", run);
+struct pipeline *engine_pipeline(struct engine *engine, const char *run, struct error **err) {
+    OWN_ROWS rows =
+        store_query(engine->store, err, "SELECT document, path FROM run WHERE name = ?", "s", run);
     if (!rows)
         return NULL;
     int more = rows_next(rows, err);
@@ -21,15 +20,13 @@ struct pipeline *engine_pipeline(struct engine *engine, const char *run, struct 
     return document ? pipeline_from_document(document, rows_text(rows, 1), &options, err) : NULL;
 }
 
-char *engine_run_folder(struct engine *engine, const char *run, struct error **err)
-{
+char *engine_run_folder(struct engine *engine, const char *run, struct error **err) {
     char *path = run_id_of(engine, run, err) < 0 ? NULL : home_path(engine, "runs/%s", run);
     return path;
 }
 
 /* Times as RFC 3339, or null. */
-json_t *query_time(int64_t wall)
-{
+json_t *query_time(int64_t wall) {
     char text[CLOCK_TEXT_SIZE];
     if (!wall)
         return json_null();
@@ -37,16 +34,14 @@ json_t *query_time(int64_t wall)
     return json_string(text);
 }
 
-json_t *query_parse(const char *text)
-{
+json_t *query_parse(const char *text) {
     json_t *json = text ? json_parse(text, strlen(text), NULL) : NULL;
     return json ? json : json_null();
 }
 
 /* --------------------------------------------------------------------- runs */
 
-static json_t *counts_object(const int64_t counts[TASK_STATE_COUNT])
-{
+static json_t *counts_object(const int64_t counts[TASK_STATE_COUNT]) {
     json_t *object = json_object();
     for (int state = 0; object && state < TASK_STATE_COUNT; state++)
         json_object_set_new(object, task_state_name((enum task_state)state),
@@ -55,12 +50,11 @@ static json_t *counts_object(const int64_t counts[TASK_STATE_COUNT])
 }
 
 static int count_tasks(struct engine *engine, int64_t run, int64_t counts[TASK_STATE_COUNT],
-                       struct error **err)
-{
+                       struct error **err) {
     memset(counts, 0, TASK_STATE_COUNT * sizeof(*counts));
-    OWN_ROWS rows = store_query(engine->store, err,
-                                "SELECT state, count(*) FROM task WHERE run = ? GROUP BY state",
-                                "i", run);
+    OWN_ROWS rows =
+        store_query(engine->store, err,
+                    "SELECT state, count(*) FROM task WHERE run = ? GROUP BY state", "i", run);
     if (!rows)
         return -1;
     int more;
@@ -72,23 +66,20 @@ static int count_tasks(struct engine *engine, int64_t run, int64_t counts[TASK_S
     return more;
 }
 
-static json_t *run_object(struct engine *engine, struct rows *rows, struct error **err)
-{
+static json_t *run_object(struct engine *engine, struct rows *rows, struct error **err) {
     int64_t counts[TASK_STATE_COUNT];
     if (count_tasks(engine, rows_integer(rows, 0), counts, err) < 0)
         return NULL;
-    return json_pack("{s:s, s:s, s:s?, s:s, s:o, s:o, s:o, s:s?, s:s, s:o}", "run",
-                     rows_text(rows, 1), "pipeline", rows_text(rows, 2), "version",
-                     rows_text(rows, 3), "state",
-                     run_state_name((enum run_state)rows_integer(rows, 4)), "created",
-                     query_time(rows_integer(rows, 5)), "started",
-                     query_time(rows_integer(rows, 6)), "ended", query_time(rows_integer(rows, 7)),
-                     "note", rows_text(rows, 8), "output", rows_text(rows, 9), "tasks",
-                     counts_object(counts));
+    return json_pack(
+        "{s:s, s:s, s:s?, s:s, s:o, s:o, s:o, s:s?, s:s, s:o}", "run", rows_text(rows, 1),
+        "pipeline", rows_text(rows, 2), "version", rows_text(rows, 3), "state",
+        run_state_name((enum run_state)rows_integer(rows, 4)), "created",
+        query_time(rows_integer(rows, 5)), "started", query_time(rows_integer(rows, 6)), "ended",
+        query_time(rows_integer(rows, 7)), "note", rows_text(rows, 8), "output", rows_text(rows, 9),
+        "tasks", counts_object(counts));
 }
 
-json_t *engine_runs(struct engine *engine, unsigned maximum, struct error **err)
-{
+json_t *engine_runs(struct engine *engine, unsigned maximum, struct error **err) {
     OWN_JSON list = json_array();
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT id, name, pipeline, version, state, created, started, "
@@ -112,8 +103,7 @@ struct step_sum {
 };
 
 static int sum_steps(struct engine *engine, int64_t run, struct step_sum *sums, size_t count,
-                     struct error **err)
-{
+                     struct error **err) {
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT step, state, count(*) FROM task WHERE run = ? "
                                 "GROUP BY state, step",
@@ -133,8 +123,7 @@ static int sum_steps(struct engine *engine, int64_t run, struct step_sum *sums, 
 
 /* Means of the last finished tasks are enough to tell how long the rest takes. */
 static int sum_times(struct engine *engine, int64_t run, struct step_sum *sums, size_t count,
-                     struct error **err)
-{
+                     struct error **err) {
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT step, started, ended FROM task WHERE run = ? AND state = 5 "
                                 "AND started IS NOT NULL ORDER BY state, step LIMIT 2000",
@@ -153,8 +142,7 @@ static int sum_times(struct engine *engine, int64_t run, struct step_sum *sums, 
 }
 
 static int expanded(struct engine *engine, int64_t run, const struct step *step, bool *ret,
-                    struct error **err)
-{
+                    struct error **err) {
     int64_t open = 0;
     *ret = true;
     for (size_t level = 0; level < step->axis_count && *ret; level++) {
@@ -164,11 +152,11 @@ static int expanded(struct engine *engine, int64_t run, const struct step *step,
                               : "SELECT EXISTS(SELECT 1 FROM task t WHERE t.run = ?1 AND "
                                 "t.step = ?3 AND NOT EXISTS(SELECT 1 FROM expansion e WHERE "
                                 "e.run = ?1 AND e.step = ?2 AND e.parent = t.partition))";
-        int result = level == 0
-                         ? store_integer(engine->store, 0, &open, err, sql, "ii", run,
-                                         (int64_t)step->axis[0])
-                         : store_integer(engine->store, 0, &open, err, sql, "iii", run,
-                                         (int64_t)step->axis[level], (int64_t)step->axis[level - 1]);
+        int result =
+            level == 0 ? store_integer(engine->store, 0, &open, err, sql, "ii", run,
+                                       (int64_t)step->axis[0])
+                       : store_integer(engine->store, 0, &open, err, sql, "iii", run,
+                                       (int64_t)step->axis[level], (int64_t)step->axis[level - 1]);
         if (result < 0)
             return -1;
         *ret = !open;
@@ -177,8 +165,7 @@ static int expanded(struct engine *engine, int64_t run, const struct step *step,
 }
 
 static int add_steps(struct engine *engine, int64_t run, const struct pipeline *pipeline,
-                     json_t *status, struct error **err)
-{
+                     json_t *status, struct error **err) {
     OWN_MEMORY(struct step_sum) sums = memory_array(pipeline->step_count, sizeof(*sums));
     json_t *steps = json_array();
     if (!sums || !steps || json_object_set_new(status, "steps", steps) < 0)
@@ -191,24 +178,23 @@ static int add_steps(struct engine *engine, int64_t run, const struct pipeline *
         bool all = true;
         if (expanded(engine, run, step, &all, err) < 0)
             return -1;
-        double mean = sums[i].seconds_of ? (double)sums[i].milliseconds / 1000 /
-                                               (double)sums[i].seconds_of
-                                         : 0;
-        json_array_append_new(
-            steps, json_pack("{s:s, s:s, s:s, s:o, s:I, s:b, s:o}", "step", step->id, "type",
-                             step_type_name(step->type), "title",
-                             step->title ? step->title : step->id, "tasks",
-                             counts_object(sums[i].counts), "total", (json_int_t)sums[i].total,
-                             "expanded", (int)all, "seconds",
-                             sums[i].seconds_of ? json_real(mean) : json_null()));
+        double mean = sums[i].seconds_of
+                          ? (double)sums[i].milliseconds / 1000 / (double)sums[i].seconds_of
+                          : 0;
+        json_array_append_new(steps,
+                              json_pack("{s:s, s:s, s:s, s:o, s:I, s:b, s:o}", "step", step->id,
+                                        "type", step_type_name(step->type), "title",
+                                        step->title ? step->title : step->id, "tasks",
+                                        counts_object(sums[i].counts), "total",
+                                        (json_int_t)sums[i].total, "expanded", (int)all, "seconds",
+                                        sums[i].seconds_of ? json_real(mean) : json_null()));
     }
     return 0;
 }
 
 /* The first tasks in one state, as the status shows them. */
 static int add_tasks(struct engine *engine, int64_t run, const struct pipeline *pipeline,
-                     enum task_state state, json_t *status, const char *name, struct error **err)
-{
+                     enum task_state state, json_t *status, const char *name, struct error **err) {
     json_t *list = json_array();
     if (!list || json_object_set_new(status, name, list) < 0)
         return error_set_memory(err);
@@ -225,19 +211,18 @@ static int add_tasks(struct engine *engine, int64_t run, const struct pipeline *
         size_t step = (size_t)rows_integer(rows, 0);
         OWN_STRING log = rows_text(rows, 8) ? home_path(engine, "%s", rows_text(rows, 8)) : NULL;
         json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:I, s:s?, s:s?, s:s?, s:o}", "step",
-                            step < pipeline->step_count ? pipeline->steps[step].id : "?",
-                            "partition", rows_text(rows, 1), "cause",
-                            cause_name((enum cause)rows_integer(rows, 2)), "exit",
-                            (json_int_t)rows_integer(rows, 3), "message", rows_text(rows, 4),
-                            "detail", rows_text(rows, 7), "log", log, "started",
-                            query_time(rows_integer(rows, 5))));
+            list,
+            json_pack("{s:s, s:s, s:s, s:I, s:s?, s:s?, s:s?, s:o}", "step",
+                      step < pipeline->step_count ? pipeline->steps[step].id : "?", "partition",
+                      rows_text(rows, 1), "cause", cause_name((enum cause)rows_integer(rows, 2)),
+                      "exit", (json_int_t)rows_integer(rows, 3), "message", rows_text(rows, 4),
+                      "detail", rows_text(rows, 7), "log", log, "started",
+                      query_time(rows_integer(rows, 5))));
     }
     return more;
 }
 
-static int add_problems(struct engine *engine, int64_t run, json_t *status, struct error **err)
-{
+static int add_problems(struct engine *engine, int64_t run, json_t *status, struct error **err) {
     json_t *list = json_array();
     if (!list || json_object_set_new(status, "problems", list) < 0)
         return error_set_memory(err);
@@ -254,11 +239,10 @@ static int add_problems(struct engine *engine, int64_t run, json_t *status, stru
     return more;
 }
 
-json_t *engine_status(struct engine *engine, const char *run, struct error **err)
-{
+json_t *engine_status(struct engine *engine, const char *run, struct error **err) {
     int64_t id = run_id_of(engine, run, err);
-    CLEANUP(pipeline_cleanup) struct pipeline *pipeline =
-        id < 0 ? NULL : engine_pipeline(engine, run, err);
+    CLEANUP(pipeline_cleanup)
+    struct pipeline *pipeline = id < 0 ? NULL : engine_pipeline(engine, run, err);
     if (!pipeline)
         return NULL;
     OWN_ROWS rows = store_query(engine->store, err,
@@ -277,8 +261,7 @@ json_t *engine_status(struct engine *engine, const char *run, struct error **err
     return take(&status);
 }
 
-json_t *query_record(struct engine *engine, const char *run, struct error **err)
-{
+json_t *query_record(struct engine *engine, const char *run, struct error **err) {
     OWN_JSON status = engine_status(engine, run, err);
     if (!status)
         return NULL;
@@ -301,8 +284,7 @@ json_t *query_record(struct engine *engine, const char *run, struct error **err)
 
 /* -------------------------------------------------------------------- tasks */
 
-static json_t *task_object(struct rows *rows, const struct pipeline *pipeline)
-{
+static json_t *task_object(struct rows *rows, const struct pipeline *pipeline) {
     size_t step = (size_t)rows_integer(rows, 1);
     return json_pack("{s:s, s:s, s:s, s:I, s:o, s:s, s:o, s:o}", "step",
                      step < pipeline->step_count ? pipeline->steps[step].id : "?", "partition",
@@ -314,8 +296,7 @@ static json_t *task_object(struct rows *rows, const struct pipeline *pipeline)
                      query_time(rows_integer(rows, 7)), "ended", query_time(rows_integer(rows, 8)));
 }
 
-static int state_number(const char *name, int64_t *ret, struct error **err)
-{
+static int state_number(const char *name, int64_t *ret, struct error **err) {
     const char *names[TASK_STATE_COUNT];
     *ret = -1;
     for (int state = 0; state < TASK_STATE_COUNT; state++) {
@@ -330,8 +311,7 @@ static int state_number(const char *name, int64_t *ret, struct error **err)
     return near ? error_hint(err, "did you mean \"%s\"?", near) : -1;
 }
 
-int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret, struct error **err)
-{
+int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret, struct error **err) {
     *ret = -1;
     if (!id)
         return 0;
@@ -351,11 +331,10 @@ int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret, st
 
 int engine_tasks(struct engine *engine, const char *run, const char *step, const char *state,
                  int (*use)(const json_t *task, void *context, struct error **err), void *context,
-                 struct error **err)
-{
+                 struct error **err) {
     int64_t id = run_id_of(engine, run, err), only_step = -1, only_state = -1;
-    CLEANUP(pipeline_cleanup) struct pipeline *pipeline =
-        id < 0 ? NULL : engine_pipeline(engine, run, err);
+    CLEANUP(pipeline_cleanup)
+    struct pipeline *pipeline = id < 0 ? NULL : engine_pipeline(engine, run, err);
     if (!pipeline || query_step(pipeline, step, &only_step, err) < 0 ||
         state_number(state, &only_state, err) < 0)
         return -1;

@@ -15,8 +15,7 @@ struct finish_run_job {
     struct error *failure;
 };
 
-static void finish_run_job_free(struct finish_run_job *job)
-{
+static void finish_run_job_free(struct finish_run_job *job) {
     if (!job)
         return;
     for (size_t i = 0; i < job->count; i++) {
@@ -28,13 +27,14 @@ static void finish_run_job_free(struct finish_run_job *job)
     memory_free(job);
 }
 
-static void finish_run_job_cleanup(struct finish_run_job **job) { finish_run_job_free(*job); }
+static void finish_run_job_cleanup(struct finish_run_job **job) {
+    finish_run_job_free(*job);
+}
 
 static int add_delivery(struct finish_run_job *job, const char *source, const char *target,
-                        struct error **err)
-{
-    if (array_reserve(&job->items, &job->capacity, job->count, sizeof(*job->items),
-                      TASKS_MAXIMUM, err) < 0)
+                        struct error **err) {
+    if (array_reserve(&job->items, &job->capacity, job->count, sizeof(*job->items), TASKS_MAXIMUM,
+                      err) < 0)
         return -1;
     struct delivery *item = &job->items[job->count++];
     item->source = memory_copy_string(source);
@@ -50,16 +50,14 @@ struct gather {
     const struct pipeline_output *output;
 };
 
-static bool is_file(const char *path)
-{
+static bool is_file(const char *path) {
     struct stat status;
     return stat(path, &status) == 0 && S_ISREG(status.st_mode);
 }
 
 /* A file keeps its ending: output `report` from report/all.pdf becomes report.pdf. */
 static char *target_of(const struct run *run, const char *name, const char *key,
-                       const char *source)
-{
+                       const char *source) {
     bool file = is_file(source);
     const char *dot = file ? strrchr(path_base_name(source), '.') : NULL;
     if (!*key)
@@ -71,8 +69,7 @@ static char *target_of(const struct run *run, const char *name, const char *key,
                 : memory_format("%s/%s/%s", run->output, name, part);
 }
 
-static int gather_output(struct node *node, void *context, struct error **err)
-{
+static int gather_output(struct node *node, void *context, struct error **err) {
     struct gather *gather = context;
     struct task *task =
         node->index < gather->step->task_capacity ? gather->step->tasks[node->index] : NULL;
@@ -87,8 +84,7 @@ static int gather_output(struct node *node, void *context, struct error **err)
     return target ? add_delivery(gather->job, source, target, err) : error_set_memory(err);
 }
 
-static int gather_outputs(struct run *run, struct finish_run_job *job, struct error **err)
-{
+static int gather_outputs(struct run *run, struct finish_run_job *job, struct error **err) {
     struct node *root = run->axes[run->pipeline->step_count]->nodes[0];
     for (size_t i = 0; i < run->pipeline->output_count; i++) {
         const struct pipeline_output *output = &run->pipeline->outputs[i];
@@ -102,13 +98,12 @@ static int gather_outputs(struct run *run, struct finish_run_job *job, struct er
 }
 
 /* In the pool. */
-static void deliver(struct pool_job *base)
-{
+static void deliver(struct pool_job *base) {
     struct finish_run_job *job = (struct finish_run_job *)base;
     for (size_t i = 0; i < job->count; i++) {
         const struct delivery *item = &job->items[i];
-        OWN_STRING parent = memory_copy_bytes(
-            item->target, (size_t)(path_base_name(item->target) - item->target));
+        OWN_STRING parent =
+            memory_copy_bytes(item->target, (size_t)(path_base_name(item->target) - item->target));
         if (!parent) {
             error_set_memory(&job->failure);
             return;
@@ -123,8 +118,7 @@ static void deliver(struct pool_job *base)
 
 /* -------------------------------------------------------------------- record */
 
-static int append_task(const json_t *task, void *context, struct error **err)
-{
+static int append_task(const json_t *task, void *context, struct error **err) {
     OWN_STRING text = json_canonical(task, err);
     if (!text)
         return -1;
@@ -133,16 +127,14 @@ static int append_task(const json_t *task, void *context, struct error **err)
     return 0;
 }
 
-static int write_json(const char *path, const json_t *json, struct error **err)
-{
+static int write_json(const char *path, const json_t *json, struct error **err) {
     char *text = json_dumps(json, JSON_INDENT(2) | JSON_SORT_KEYS);
     OWN_STRING own = text;
     return own ? file_write_atomic(AT_FDCWD, path, own, strlen(own), 0600, err)
                : error_set_memory(err);
 }
 
-int record_write(struct run *run, struct error **err)
-{
+int record_write(struct run *run, struct error **err) {
     struct engine *engine = run->engine;
     OWN_STRING record = home_path(engine, "runs/%s/run.json", run->name);
     OWN_STRING pipeline = home_path(engine, "runs/%s/pipeline.json", run->name);
@@ -153,7 +145,8 @@ int record_write(struct run *run, struct error **err)
         return -1;
     if (!record || !pipeline || !tasks)
         return error_set_memory(err);
-    if (write_json(record, status, err) < 0 || write_json(pipeline, run->pipeline->document, err) < 0)
+    if (write_json(record, status, err) < 0 ||
+        write_json(pipeline, run->pipeline->document, err) < 0)
         return -1;
     if (query_attempts(engine, run->name, append_task, &lines, err) < 0 ||
         buffer_check(&lines, err) < 0)
@@ -161,8 +154,7 @@ int record_write(struct run *run, struct error **err)
     return file_write_atomic(AT_FDCWD, tasks, buffer_text(&lines), lines.size, 0600, err);
 }
 
-static int delivered(struct pool_job *base, struct error **err)
-{
+static int delivered(struct pool_job *base, struct error **err) {
     CLEANUP(finish_run_job_cleanup) struct finish_run_job *job = (struct finish_run_job *)base;
     struct run *run = base->run;
     run->finishing = false;
@@ -185,8 +177,7 @@ static int delivered(struct pool_job *base, struct error **err)
     return 0;
 }
 
-int record_finish(struct run *run, enum run_state state, struct error **err)
-{
+int record_finish(struct run *run, enum run_state state, struct error **err) {
     CLEANUP(finish_run_job_cleanup) struct finish_run_job *job = memory_allocate(sizeof(*job));
     if (!job)
         return error_set_memory(err);

@@ -1,8 +1,7 @@
 /* Which ready task runs next: steps with the longest way still to go first, then the oldest. */
 #include "private.h"
 
-void schedule_queue(struct task *task)
-{
+void schedule_queue(struct task *task) {
     struct run_step *step = task->step;
     task->queue_next = NULL;
     if (step->queue_last)
@@ -12,8 +11,7 @@ void schedule_queue(struct task *task)
     step->queue_last = task;
 }
 
-void schedule_unqueue(struct task *task)
-{
+void schedule_unqueue(struct task *task) {
     struct run_step *step = task->step;
     struct task **at = &step->queue_first, *before = NULL;
     while (*at && *at != task) {
@@ -28,34 +26,28 @@ void schedule_unqueue(struct task *task)
     task->queue_next = NULL;
 }
 
-static bool needs_compute(const struct step *step)
-{
+static bool needs_compute(const struct step *step) {
     return step->type == STEP_COMMAND || step->type == STEP_TOOL || step->type == STEP_CONTAINER;
 }
 
-static double cpus_of(const struct step *step)
-{
+static double cpus_of(const struct step *step) {
     return step->resources.cpus > 0 ? step->resources.cpus : 1;
 }
 
-bool schedule_fits_at_all(const struct engine *engine, const struct step *step)
-{
+bool schedule_fits_at_all(const struct engine *engine, const struct step *step) {
     const struct compute_capacity *all = &engine->capacity;
-    return cpus_of(step) <= all->cpus &&
-           (!all->memory || step->resources.memory <= all->memory) &&
+    return cpus_of(step) <= all->cpus && (!all->memory || step->resources.memory <= all->memory) &&
            step->resources.gpus <= all->gpus;
 }
 
-static bool fits_now(const struct engine *engine, const struct step *step)
-{
+static bool fits_now(const struct engine *engine, const struct step *step) {
     const struct compute_capacity *all = &engine->capacity;
     return engine->cpus_taken + cpus_of(step) <= all->cpus + 1e-9 &&
            (!all->memory || engine->memory_taken + step->resources.memory <= all->memory) &&
            engine->gpus_taken + step->resources.gpus <= all->gpus;
 }
 
-static void take_resources(struct task *task)
-{
+static void take_resources(struct task *task) {
     struct engine *engine = task->step->run->engine;
     const struct step *step = task->step->step;
     engine->cpus_taken += cpus_of(step);
@@ -66,14 +58,12 @@ static void take_resources(struct task *task)
     task->counted = true;
 }
 
-void schedule_take(struct task *task)
-{
+void schedule_take(struct task *task) {
     if (!task->counted)
         take_resources(task);
 }
 
-void schedule_release(struct task *task)
-{
+void schedule_release(struct task *task) {
     if (!task->counted)
         return;
     struct engine *engine = task->step->run->engine;
@@ -86,15 +76,13 @@ void schedule_release(struct task *task)
     task->counted = false;
 }
 
-static bool may_start(const struct run *run, const struct run_step *step)
-{
+static bool may_start(const struct run *run, const struct run_step *step) {
     if (run->stopping && !step->step->cleanup_only)
         return false;
     return !step->step->limit || step->in_flight < step->step->limit;
 }
 
-static int dispatch_step(struct run_step *step, bool *ret_full, struct error **err)
-{
+static int dispatch_step(struct run_step *step, bool *ret_full, struct error **err) {
     struct run *run = step->run;
     struct engine *engine = run->engine;
     bool compute = needs_compute(step->step);
@@ -124,8 +112,7 @@ static int dispatch_step(struct run_step *step, bool *ret_full, struct error **e
     return 0;
 }
 
-int schedule_dispatch(struct engine *engine, struct error **err)
-{
+int schedule_dispatch(struct engine *engine, struct error **err) {
     for (struct run *run = engine->runs; run; run = run->next) {
         if (run->state != RUN_RUNNING || run->cancelling || !run->sources_ready)
             continue;

@@ -11,14 +11,12 @@ struct source_job {
     struct error *failure;
 };
 
-static struct source *source_at(struct run *run, size_t index)
-{
+static struct source *source_at(struct run *run, size_t index) {
     size_t inputs = run->pipeline->input_count;
     return index < inputs ? &run->input_sources[index] : &run->parameter_sources[index - inputs];
 }
 
-static void source_job_free(struct source_job *job)
-{
+static void source_job_free(struct source_job *job) {
     if (!job)
         return;
     size_t steps = job->job.run->pipeline->step_count;
@@ -37,28 +35,29 @@ static void source_job_free(struct source_job *job)
     memory_free(job);
 }
 
-static void source_job_cleanup(struct source_job **job) { source_job_free(*job); }
+static void source_job_cleanup(struct source_job **job) {
+    source_job_free(*job);
+}
 
 /* In the pool. Touches only the run's sources, which nobody else uses meanwhile. */
-static void read_sources(struct pool_job *base)
-{
+static void read_sources(struct pool_job *base) {
     struct source_job *job = (struct source_job *)base;
     struct run *run = base->run;
     for (size_t i = 0; i < job->count && !job->failure; i++) {
         struct source *source = source_at(run, i);
         if (source->path && !source->manifest)
-            source->manifest = manifest_build(
-                source->path, source->writable ? MANIFEST_NAMES_ONLY : 0, job->caches[i],
-                &job->failure);
+            source->manifest =
+                manifest_build(source->path, source->writable ? MANIFEST_NAMES_ONLY : 0,
+                               job->caches[i], &job->failure);
     }
     for (size_t i = 0; i < run->pipeline->step_count && !job->failure; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
         if (fan->kind <= FAN_STEP ||
             (fan->over.kind != REFERENCE_INPUT && fan->over.kind != REFERENCE_PARAMETER))
             continue;
-        const struct source *source =
-            fan->over.kind == REFERENCE_INPUT ? &run->input_sources[fan->over.index]
-                                              : &run->parameter_sources[fan->over.index];
+        const struct source *source = fan->over.kind == REFERENCE_INPUT
+                                          ? &run->input_sources[fan->over.index]
+                                          : &run->parameter_sources[fan->over.index];
         if (!source->path)
             continue;
         OWN_STRING path = path_join(source->path, fan->over.path);
@@ -74,8 +73,7 @@ static void read_sources(struct pool_job *base)
 }
 
 /* Adds {name: digest} of each source to the run's record. */
-static int save_digests(struct run *run, struct error **err)
-{
+static int save_digests(struct run *run, struct error **err) {
     OWN_JSON digests = json_object();
     size_t inputs = run->pipeline->input_count;
     size_t count = inputs + run->pipeline->parameter_count;
@@ -88,9 +86,9 @@ static int save_digests(struct run *run, struct error **err)
         if (!manifest_digest(source->manifest, "", digest))
             return error_set_memory(err);
         hex_encode(digest, sizeof(digest), text);
-        OWN_STRING name = i < inputs
-                              ? memory_format("inputs.%s", run->pipeline->inputs[i].name)
-                              : memory_format("params.%s", run->pipeline->parameters[i - inputs].name);
+        OWN_STRING name =
+            i < inputs ? memory_format("inputs.%s", run->pipeline->inputs[i].name)
+                       : memory_format("params.%s", run->pipeline->parameters[i - inputs].name);
         if (!name)
             return error_set_memory(err);
         json_object_set_new(digests, name,
@@ -105,8 +103,7 @@ static int save_digests(struct run *run, struct error **err)
                      run->id);
 }
 
-static int sources_done(struct pool_job *base, struct error **err)
-{
+static int sources_done(struct pool_job *base, struct error **err) {
     CLEANUP(source_job_cleanup) struct source_job *job = (struct source_job *)base;
     struct run *run = base->run;
     run->sources_busy = false;
@@ -137,8 +134,7 @@ static int sources_done(struct pool_job *base, struct error **err)
     return graph_drain(run, err);
 }
 
-static int bind_sources(struct run *run, struct source_job *job, struct error **err)
-{
+static int bind_sources(struct run *run, struct source_job *job, struct error **err) {
     const struct pipeline *pipeline = run->pipeline;
     for (size_t i = 0; i < pipeline->input_count; i++) {
         struct source *source = &run->input_sources[i];
@@ -164,8 +160,7 @@ static int bind_sources(struct run *run, struct source_job *job, struct error **
     return 0;
 }
 
-int sources_begin(struct run *run, struct error **err)
-{
+int sources_begin(struct run *run, struct error **err) {
     if (run->sources_ready || run->sources_busy)
         return 0;
     CLEANUP(source_job_cleanup) struct source_job *job = memory_allocate(sizeof(*job));

@@ -2,31 +2,30 @@
 #include "private.h"
 
 static const char *const task_names[TASK_STATE_COUNT] = {
-    [TASK_WAITING] = "waiting",     [TASK_READY] = "ready",     [TASK_RUNNING] = "running",
+    [TASK_WAITING] = "waiting",     [TASK_READY] = "ready",       [TASK_RUNNING] = "running",
     [TASK_DECIDING] = "deciding",   [TASK_SLEEPING] = "sleeping", [TASK_SUCCEEDED] = "succeeded",
-    [TASK_REUSED] = "reused",       [TASK_SKIPPED] = "skipped", [TASK_FAILED] = "failed",
+    [TASK_REUSED] = "reused",       [TASK_SKIPPED] = "skipped",   [TASK_FAILED] = "failed",
     [TASK_CANCELLED] = "cancelled",
 };
 static const char *const run_names[RUN_STATE_COUNT] = {
-    [RUN_PLANNED] = "planned",   [RUN_RUNNING] = "running", [RUN_PAUSED] = "paused",
-    [RUN_WAITING] = "waiting",   [RUN_SUCCEEDED] = "succeeded", [RUN_FAILED] = "failed",
+    [RUN_PLANNED] = "planned",     [RUN_RUNNING] = "running",     [RUN_PAUSED] = "paused",
+    [RUN_WAITING] = "waiting",     [RUN_SUCCEEDED] = "succeeded", [RUN_FAILED] = "failed",
     [RUN_CANCELLED] = "cancelled",
 };
 
-const char *task_state_name(enum task_state state)
-{
+const char *task_state_name(enum task_state state) {
     return (unsigned)state < TASK_STATE_COUNT ? task_names[state] : "unknown";
 }
 
-const char *run_state_name(enum run_state state)
-{
+const char *run_state_name(enum run_state state) {
     return (unsigned)state < RUN_STATE_COUNT ? run_names[state] : "unknown";
 }
 
-bool task_state_is_final(enum task_state state) { return state >= TASK_SUCCEEDED; }
+bool task_state_is_final(enum task_state state) {
+    return state >= TASK_SUCCEEDED;
+}
 
-const char *skip_sentence(enum skip skip)
-{
+const char *skip_sentence(enum skip skip) {
     static const char *const sentences[SKIP_COUNT] = {
         [SKIP_NONE] = "",
         [SKIP_WHEN] = "its condition `when` was false",
@@ -42,33 +41,32 @@ const char *skip_sentence(enum skip skip)
 }
 
 int event_add(struct engine *engine, int64_t run, int64_t task, const char *kind, json_t *data,
-              struct error **err)
-{
+              struct error **err) {
     OWN_JSON own = data;
     OWN_STRING text = NULL;
     if (own && !(text = json_canonical(own, err)))
         return -1;
     if (engine_write(engine, err) < 0)
         return -1;
-    return store_run(engine->store, err,
-                     "INSERT INTO event(run, task, at, kind, data) VALUES(?, nullif(?, 0), ?, ?, ?)",
-                     "iiiss", run, task, clock_wall(), kind, text);
+    return store_run(
+        engine->store, err,
+        "INSERT INTO event(run, task, at, kind, data) VALUES(?, nullif(?, 0), ?, ?, ?)", "iiiss",
+        run, task, clock_wall(), kind, text);
 }
 
-static int save(const struct task *task, const char *reason, int64_t now, struct error **err)
-{
+static int save(const struct task *task, const char *reason, int64_t now, struct error **err) {
     struct engine *engine = task->step->run->engine;
     bool final = task_state_is_final(task->state), running = task->state == TASK_RUNNING;
-    if (store_run(engine->store, err,
-                  "UPDATE task SET state = ?, skip = ?, cause = ?, exit = ?, attempts = ?, "
-                  "tries = ?, fresh = ?, fired = ?, chosen = ?, reason = coalesce(?, reason), wake = ?, "
-                  "started = CASE WHEN ? THEN ? ELSE started END, "
-                  "ended = CASE WHEN ? THEN ? ELSE NULL END WHERE id = ?",
-                  "iiiiiiiiisiiiiii", (int64_t)task->state, (int64_t)task->skip,
-                  (int64_t)task->cause, (int64_t)task->exit, (int64_t)task->attempts,
-                  (int64_t)task->tries, (int64_t)task->fresh, (int64_t)task->fired,
-                  (int64_t)task->chosen, reason,
-                  task->wake, (int64_t)running, now, (int64_t)final, now, task->id) < 0)
+    if (store_run(
+            engine->store, err,
+            "UPDATE task SET state = ?, skip = ?, cause = ?, exit = ?, attempts = ?, "
+            "tries = ?, fresh = ?, fired = ?, chosen = ?, reason = coalesce(?, reason), wake = ?, "
+            "started = CASE WHEN ? THEN ? ELSE started END, "
+            "ended = CASE WHEN ? THEN ? ELSE NULL END WHERE id = ?",
+            "iiiiiiiiisiiiiii", (int64_t)task->state, (int64_t)task->skip, (int64_t)task->cause,
+            (int64_t)task->exit, (int64_t)task->attempts, (int64_t)task->tries,
+            (int64_t)task->fresh, (int64_t)task->fired, (int64_t)task->chosen, reason, task->wake,
+            (int64_t)running, now, (int64_t) final, now, task->id) < 0)
         return -1;
     return store_run(engine->store, err,
                      "INSERT INTO event(run, task, at, kind, data) VALUES(?, ?, ?, 'state', ?)",
@@ -76,8 +74,7 @@ static int save(const struct task *task, const char *reason, int64_t now, struct
 }
 
 /* What follows from the new state; the database knows it already. */
-static int enter(struct task *task, struct error **err)
-{
+static int enter(struct task *task, struct error **err) {
     struct run *run = task->step->run;
     switch (task->state) {
     case TASK_READY:
@@ -116,8 +113,7 @@ static int enter(struct task *task, struct error **err)
     return 0;
 }
 
-int task_move(struct task *task, enum task_state state, const char *reason, struct error **err)
-{
+int task_move(struct task *task, enum task_state state, const char *reason, struct error **err) {
     struct run_step *step = task->step;
     if (engine_write(step->run->engine, err) < 0)
         return -1;
@@ -134,14 +130,12 @@ int task_move(struct task *task, enum task_state state, const char *reason, stru
     return enter(task, err);
 }
 
-int task_skip(struct task *task, enum skip skip, struct error **err)
-{
+int task_skip(struct task *task, enum skip skip, struct error **err) {
     task->skip = (uint8_t)skip;
     return task_move(task, TASK_SKIPPED, skip_sentence(skip), err);
 }
 
-int run_move(struct run *run, enum run_state state, const char *note, struct error **err)
-{
+int run_move(struct run *run, enum run_state state, const char *note, struct error **err) {
     if (engine_write(run->engine, err) < 0)
         return -1;
     int64_t now = clock_wall();
@@ -152,6 +146,6 @@ int run_move(struct run *run, enum run_state state, const char *note, struct err
                   "ended = CASE WHEN ? THEN ? ELSE NULL END WHERE id = ?",
                   "isiiii", (int64_t)state, note, now, (int64_t)ended, now, run->id) < 0)
         return -1;
-    return event_add(run->engine, run->id, 0, "run", json_pack("{s:s, s:s*}", "state",
-                     run_state_name(state), "note", note), err);
+    return event_add(run->engine, run->id, 0, "run",
+                     json_pack("{s:s, s:s*}", "state", run_state_name(state), "note", note), err);
 }

@@ -1,8 +1,7 @@
 /* What expressions and templates see. */
 #include "private.h"
 
-json_t *task_result(struct task *task, struct error **err)
-{
+json_t *task_result(struct task *task, struct error **err) {
     OWN_ROWS rows = store_query(task->step->run->engine->store, err,
                                 "SELECT result FROM task WHERE id = ?", "i", task->id);
     if (!rows)
@@ -15,8 +14,7 @@ json_t *task_result(struct task *task, struct error **err)
 }
 
 /* The node of the innermost fan, whose item it is. */
-static json_t *item_of(const struct node *node, struct error **err)
-{
+static json_t *item_of(const struct node *node, struct error **err) {
     if (!node->item)
         return json_null();
     return json_parse(node->item, strlen(node->item), err);
@@ -29,8 +27,7 @@ struct collect {
 
 #define JOINED_RESULTS_MAXIMUM 100000
 
-static int collect_result(struct node *node, void *context, struct error **err)
-{
+static int collect_result(struct node *node, void *context, struct error **err) {
     struct collect *collect = context;
     struct task *task =
         node->index < collect->step->task_capacity ? collect->step->tasks[node->index] : NULL;
@@ -44,8 +41,7 @@ static int collect_result(struct node *node, void *context, struct error **err)
 }
 
 /* {step id: its result}; of a join the array of the results. */
-static json_t *results_of(struct task *task, struct error **err)
-{
+static json_t *results_of(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
     OWN_JSON results = json_object();
     for (size_t i = 0; results && i < step->edge_count; i++) {
@@ -70,8 +66,7 @@ static json_t *results_of(struct task *task, struct error **err)
     return take(&results);
 }
 
-json_t *values_of(struct task *task, bool with_results, struct error **err)
-{
+json_t *values_of(struct task *task, bool with_results, struct error **err) {
     struct run *run = task->step->run;
     OWN_JSON item = item_of(task->node, err);
     if (!item)
@@ -79,17 +74,16 @@ json_t *values_of(struct task *task, bool with_results, struct error **err)
     OWN_JSON results = with_results ? results_of(task, err) : json_object();
     if (!results)
         return NULL;
-    json_t *values = json_pack("{s:O, s:O, s:s, s:O, s:O, s:s, s:s, s:n, s:n}", "params",
-                               run->parameters, "inputs", run->inputs, "partition",
-                               task->node->key, "item", item, "results", results, "run", run->name,
-                               "step", task->step->step->id, "in", "out");
+    json_t *values =
+        json_pack("{s:O, s:O, s:s, s:O, s:O, s:s, s:s, s:n, s:n}", "params", run->parameters,
+                  "inputs", run->inputs, "partition", task->node->key, "item", item, "results",
+                  results, "run", run->name, "step", task->step->step->id, "in", "out");
     if (!values)
         error_set_memory(err);
     return values;
 }
 
-json_t *value_input(struct task *task, struct error **err)
-{
+json_t *value_input(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
     size_t from = SIZE_MAX;
     if (step->fan.kind == FAN_STEP)
@@ -102,8 +96,7 @@ json_t *value_input(struct task *task, struct error **err)
     return other ? task_result(other, err) : json_null();
 }
 
-int task_test_when(struct task *task, bool *ret, struct error **err)
-{
+int task_test_when(struct task *task, bool *ret, struct error **err) {
     struct run_step *step = task->step;
     *ret = true;
     if (!step->step->when)
@@ -113,7 +106,8 @@ int task_test_when(struct task *task, bool *ret, struct error **err)
     if (!step->when)
         return -1;
     OWN_JSON input = value_input(task, err);
-    OWN_JSON values = input ? values_of(task, strstr(step->step->when, "results") != NULL, err) : NULL;
+    OWN_JSON values =
+        input ? values_of(task, strstr(step->step->when, "results") != NULL, err) : NULL;
     if (!values || expression_test(step->when, input, values, ret, err) < 0)
         return error_wrap(err, "`when`");
     return 0;
