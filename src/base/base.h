@@ -28,9 +28,9 @@
 /* ---------------------------------------------------------------- attributes */
 
 #define PRINTF_LIKE(template_, first) __attribute__((format(printf, template_, first)))
-#define MUST_CHECK                 __attribute__((warn_unused_result))
-#define CLEANUP(function)          __attribute__((cleanup(function)))
-#define UNUSED                     __attribute__((unused))
+#define MUST_CHECK                    __attribute__((warn_unused_result))
+#define CLEANUP(function)             __attribute__((cleanup(function)))
+#define UNUSED                        __attribute__((unused))
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -270,6 +270,10 @@ int tree_remove(int directory, const char *path, struct error **err) MUST_CHECK;
 int tree_link(int from_directory, const char *from, int to_directory, const char *to,
               struct error **err) MUST_CHECK;
 
+/* The same by copies alone, for whoever may change them. What is there already is replaced. */
+int tree_copy(int from_directory, const char *from, int to_directory, const char *to,
+              struct error **err) MUST_CHECK;
+
 /* ------------------------------------------------------------------- process */
 
 /* Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), so that a
@@ -289,6 +293,7 @@ enum cause {
     CAUSE_NOT_STARTED,     /* "not_started": program missing, box refused, no space */
     CAUSE_POLICY,          /* "policy": the site's policy forbids it */
     CAUSE_OUTPUT,          /* "output": ended well but left outputs we refuse or cannot find */
+    CAUSE_REJECTED,        /* "rejected": a person said no */
     CAUSE_COUNT
 };
 const char *cause_name(enum cause cause);

@@ -21,6 +21,7 @@ static const char *const cause_names[CAUSE_COUNT] = {
     [CAUSE_NOT_STARTED] = "not_started",
     [CAUSE_POLICY] = "policy",
     [CAUSE_OUTPUT] = "output",
+    [CAUSE_REJECTED] = "rejected",
 };
 
 const char *cause_name(enum cause cause) {

@@ -169,6 +169,7 @@ int tree_remove(int directory, const char *path, struct error **err) {
 }
 
 struct linking {
+    bool copy;
     int to;
     const char *to_root;
 };
@@ -191,8 +192,13 @@ static bool link_stays_inside(const char *target, unsigned depth) {
     return true;
 }
 
-static int link_file(const struct tree_entry *entry, int to, const char *target,
+static int link_file(const struct tree_entry *entry, bool copy, int to, const char *target,
                      struct error **err) {
+    if (copy) {
+        unlinkat(to, target, 0);
+        return file_copy(entry->directory, entry->name, to, target, entry->status->st_mode & 0777,
+                         err);
+    }
     if (linkat(entry->directory, entry->name, to, target, 0) == 0)
         return 0;
     if (errno != EXDEV && errno != EPERM && errno != EMLINK && errno != EACCES)
@@ -212,30 +218,42 @@ static int link_entry(const struct tree_entry *entry, void *context, enum tree_v
         return 0;
     }
     if (S_ISREG(entry->status->st_mode))
-        return link_file(entry, linking->to, target, err);
+        return link_file(entry, linking->copy, linking->to, target, err);
     if (S_ISLNK(entry->status->st_mode)) {
         char text[4096];
         ssize_t size = readlinkat(entry->directory, entry->name, text, sizeof(text) - 1);
         if (size < 0)
             return error_set_errno(err, errno, "cannot read link %s", target);
         text[size] = '\0';
-        if (link_stays_inside(text, entry->depth) && symlinkat(text, linking->to, target) < 0)
+        if (link_stays_inside(text, entry->depth) && symlinkat(text, linking->to, target) < 0 &&
+            errno != EEXIST)
             return error_set_errno(err, errno, "cannot make link %s", target);
     }
     return 0; /* sockets, devices and pipes are not data */
 }
 
-int tree_link(int from_directory, const char *from, int to_directory, const char *to,
-              struct error **err) {
+static int recreate(int from_directory, const char *from, struct linking *linking,
+                    struct error **err) {
     struct stat status;
     if (fstatat(from_directory, from, &status, 0) < 0)
         return error_set_errno(err, errno, "cannot look at %s", from);
-    struct linking linking = {to_directory, to};
     if (!S_ISDIR(status.st_mode)) {
-        struct tree_entry entry = {to, from, from_directory, &status, 1};
-        return link_file(&entry, to_directory, to, err);
+        struct tree_entry entry = {from, from, from_directory, &status, 1};
+        return link_file(&entry, linking->copy, linking->to, linking->to_root, err);
     }
-    if (directory_make(to_directory, to, 0755, err) < 0)
+    if (directory_make(linking->to, linking->to_root, 0755, err) < 0)
         return -1;
-    return tree_walk(from_directory, from, link_entry, &linking, err);
+    return tree_walk(from_directory, from, link_entry, linking, err);
+}
+
+int tree_link(int from_directory, const char *from, int to_directory, const char *to,
+              struct error **err) {
+    struct linking linking = {false, to_directory, to};
+    return recreate(from_directory, from, &linking, err);
+}
+
+int tree_copy(int from_directory, const char *from, int to_directory, const char *to,
+              struct error **err) {
+    struct linking linking = {true, to_directory, to};
+    return recreate(from_directory, from, &linking, err);
 }

@@ -65,7 +65,9 @@ struct pipeline_input {
     enum value_type type; /* VALUE_FILE or VALUE_DIRECTORY */
     const char *fallback; /* path, relative to the pipeline's file; NULL: required */
     bool optional;        /* may be left out: then steps see an empty directory */
-    bool writable;        /* a shared mutable directory (MedPerf's way) */
+    bool writable;        /* a shared mutable directory (MedPerf's way). When it is optional too and
+                             left out: one folder (or file) of the run, shared by its steps. When
+                             given, pipeline_bind_inputs() makes what is not there yet */
 };
 
 enum step_type {
@@ -77,7 +79,9 @@ enum step_type {
     STEP_WAIT,
     STEP_DUMMY,
     STEP_NOTIFY
-    /* `type: pipeline` is expanded into the steps of the sub-pipeline while loading */
+    /* `type: pipeline` is expanded while loading: into a dummy step of its id, which carries its
+     * `foreach` and `needs`, and the sub-pipeline's steps as "ID.INNER". Its parameters become
+     * parameters "ID.NAME" of the whole. */
 };
 const char *step_type_name(enum step_type type);
 
@@ -85,7 +89,7 @@ const char *step_type_name(enum step_type type);
 enum reference_kind {
     REFERENCE_INPUT,    /* a pipeline input, whole or a path below it */
     REFERENCE_STEP,     /* outputs of an upstream step, whole or a path below them */
-    REFERENCE_ITEM,     /* the item that foreach gave this partition */
+    REFERENCE_ITEM,     /* the item that foreach gave this partition, see `level` */
     REFERENCE_PARAMETER /* a parameter of type file or directory */
 };
 /* How tasks of this step meet tasks of the upstream step (from their axes). */
@@ -101,6 +105,8 @@ struct reference {
     const char *path;       /* below it; "" for the whole */
     enum relation relation; /* REFERENCE_STEP */
     size_t common;          /* RELATION_JOIN: levels of key shared with the upstream step */
+    size_t level;           /* REFERENCE_ITEM: of which level of the step's axis, from 0; the last
+                               one except inside a sub-pipeline that fans out further */
 };
 
 enum edge_kind { EDGE_DATA, EDGE_NEEDS };
@@ -110,16 +116,25 @@ struct edge {    /* AND edges: this step waits for the other */
     enum relation relation;
     size_t common;
 };
-/* `next`: each success of the owner fires `target` (OR; cycles allowed). */
+/* `next`: each success of the owner fires `target` (OR; cycles allowed). Edges without an `if` all
+ * have branch 0. With `if`, entry number n (from 0) gives the edges of branch n, of which the first
+ * branch whose condition is true is taken, and `else` gives the last branch, without a condition.
+ * When no branch is taken: see step.next_polls. */
 struct next_edge {
     size_t target;
+    size_t branch;
+    enum relation relation; /* how a task of the target meets tasks of the owner: SAME key;
+                               ANCESTOR: one owner fires all tasks below its key; JOIN: the target
+                               is fired when all owner's tasks below the `common` prefix are done */
+    size_t common;
     const char *condition; /* jq over the owner's result, NULL: always */
     const char *function;  /* MedPerf: host-side Python function "module.name", NULL: none */
 };
 
 enum fan_kind {
     FAN_NONE,
-    FAN_STEP /* same partitions as another step */,
+    FAN_STEP, /* same partitions as another step. Makes no edge by itself: `foreach: STEP` comes
+                 with an edge, `partition: true` without */
     FAN_DIRECTORIES,
     FAN_GLOB,
     FAN_DICOM,
@@ -157,8 +172,10 @@ struct step_mount { /* explicit mounts (MedPerf's `mounts`, or a list in our own
     const char *target; /* absolute, in the box */
     bool writable;
     bool is_file;
-    struct reference from; /* what is mounted */
-    bool is_output;        /* a fresh output folder or a bound output: see `name` */
+    struct reference from; /* what is mounted, unless it is a fresh output */
+    bool is_output;        /* listed as an output. MedPerf's: `from` is the bound (or the run's own)
+                              writable input of the same name */
+    bool is_fresh;         /* no `from`: the folder NAME below the step's own outputs */
 };
 struct named_text {
     const char *name, *text;
@@ -211,6 +228,7 @@ struct step {
     const struct next_edge *next;
     size_t next_count;
     int64_t next_wait; /* ms between polls of the conditions */
+    bool next_polls;   /* no condition true: ask again after next_wait; else the step is done */
     bool fired;        /* some step names it in `next`: it waits to be fired */
     const char *when;  /* jq; NULL: always */
     enum trigger_rule trigger_rule;
@@ -308,6 +326,20 @@ extern const char *const expression_variables[];
  * with the same names as $variables. Strings are inserted as they are, other values as JSON.
  * "$${" gives a literal "${". */
 char *template_expand(const char *text, const json_t *values, struct error **err) MUST_CHECK;
+/* Keeps compiled jq programs (compiling one takes milliseconds): for whoever expands the same
+ * templates for many tasks. Holds the EXPRESSION_CACHE_MAXIMUM last used. */
+#define EXPRESSION_CACHE_MAXIMUM 256
+struct expression_cache;
+struct expression_cache *expression_cache_new(void) MUST_CHECK;
+void expression_cache_free(struct expression_cache *cache);
+/* The program, compiled with expression_variables; owned by the cache, valid until the next call. */
+struct expression *expression_cache_get(struct expression_cache *cache, const char *program,
+                                        struct error **err) MUST_CHECK;
+/* As template_expand; `cache` may be NULL. */
+char *template_expand_cached(const char *text, const json_t *values, struct expression_cache *cache,
+                             struct error **err) MUST_CHECK;
+/* Makes a plain text a template that gives it back: "${" becomes "$${". */
+char *template_escape(const char *text) MUST_CHECK;
 /* Calls `use` for every ${…} with its inside, to check it before a run. */
 int template_scan(const char *text, int (*use)(const char *inside, size_t offset, void *context),
                   void *context) MUST_CHECK;
@@ -325,7 +357,10 @@ int pipeline_graph(const struct pipeline *pipeline, enum graph_format format, un
 /* Every key of the language, with its help: drives the checks, doc/pipeline.md and the schema. */
 struct language_key {
     const char *where; /* "pipeline", "step", "foreach", "retries"… */
-    const char *name, *type, *help, *example;
+    const char *name;
+    const char *type;  /* see the top of language.c */
+    const char *help, *example;
+    const char *steps; /* types of step that may have it, "container command"; NULL: all */
 };
 extern const struct language_key language_keys[];
 extern const size_t language_key_count;

@@ -1,0 +1,98 @@
+/* Launches N no-ops through the driver and prints the seconds it took:
+ *   bench-launch plain|box N PARALLEL [PROGRAM] */
+#include "compute/compute.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <uv.h>
+
+struct bench {
+    const struct driver *driver;
+    struct compute *compute;
+    enum box_mode box;
+    const char *program, *work;
+    long next, total, ended, failed;
+    int64_t cpu;
+};
+
+static void launch_next(struct bench *bench) {
+    if (bench->next == bench->total)
+        return;
+    char name[32], log[4096];
+    (void)snprintf(name, sizeof(name), "noop-%ld", bench->next++);
+    (void)snprintf(log, sizeof(log), "%s/%s.log", bench->work, name);
+    const char *const arguments[] = {bench->program, NULL};
+    struct job job = {.name = name,
+                      .arguments = arguments,
+                      .work = bench->work,
+                      .log = log,
+                      .box = bench->box};
+    OWN_ERROR error = NULL;
+    if (bench->driver->launch(bench->compute, &job, &error) < 0) {
+        (void)fprintf(stderr, "%s\n", error->message);
+        exit(1);
+    }
+}
+
+static void exited(void *context, const struct exit_report *report) {
+    struct bench *bench = context;
+    if (report->cause != CAUSE_NONE && bench->failed++ == 0)
+        (void)fprintf(stderr, "%s: %s %s\n", report->name, cause_name(report->cause),
+                      report->detail);
+    bench->cpu += report->cpu_user + report->cpu_system;
+    bench->driver->forget(bench->compute, report->name);
+    bench->ended++;
+    launch_next(bench);
+    (void)bench->driver->flush(bench->compute, NULL);
+}
+
+static void troubled(void *context, const char *message) {
+    (void)fprintf(stderr, "troubled: %s\n", message);
+}
+
+int main(int argc, char **argv) {
+    int64_t total, parallel;
+    OWN_ERROR error = NULL;
+    if (argc < 4 || text_parse_integer(argv[2], 1, 1000000, &total, &error) < 0 ||
+        text_parse_integer(argv[3], 1, 1000, &parallel, &error) < 0) {
+        (void)fprintf(stderr, "usage: bench-launch plain|box N PARALLEL [PROGRAM]\n");
+        return 2;
+    }
+    char home[] = "/tmp/bench-launch-XXXXXX";
+    if (!mkdtemp(home))
+        return 1;
+    OWN_STRING work = path_join(home, "work");
+    if (directory_make(AT_FDCWD, work, 0700, &error) < 0)
+        return 1;
+    uv_loop_t loop;
+    (void)uv_loop_init(&loop);
+    struct bench bench = {.driver = compute_driver("process"),
+                          .box = text_equal(argv[1], "box") ? BOX_SEALED : BOX_OFF,
+                          .program = argc > 4 ? argv[4] : "true",
+                          .work = work,
+                          .total = total};
+    struct compute_host host = {.loop = &loop,
+                                .home = home,
+                                .context = &bench,
+                                .exited = exited,
+                                .troubled = troubled};
+    int64_t start = clock_monotonic_us();
+    if (bench.driver->open(&host, &bench.compute, &error) < 0) {
+        (void)fprintf(stderr, "%s\n", error->message);
+        return 1;
+    }
+    for (int64_t i = 0; i < parallel; i++)
+        launch_next(&bench);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    int64_t elapsed = clock_monotonic_us() - start;
+    bench.driver->close(bench.compute);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&loop);
+    printf("%s\t%ld jobs\t%.2f s\t%.3f ms each\ttask cpu %.3f ms each\tfailed %ld\n", argv[1],
+           bench.ended, (double)elapsed / 1e6, (double)elapsed / 1e3 / (double)bench.total,
+           (double)bench.cpu / 1e3 / (double)bench.total, bench.failed);
+    if (tree_remove(AT_FDCWD, home, &error) < 0)
+        return 1;
+    return bench.failed != 0 || bench.ended != bench.total;
+}

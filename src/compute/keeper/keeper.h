@@ -1,0 +1,180 @@
+/*
+ * keeper — the tiny parent of the jobs of one installation. It starts them, waits for them,
+ * keeps their time, and writes their ends into a journal. It outlives the program that asked
+ * for the jobs, and serves the next one that connects.
+ *
+ * It is a separate static executable without libraries: small to clone, with little in it that
+ * can fail. There are two for an installation, each started when first needed: one whose jobs
+ * are boxed ("box") and one whose jobs are plain ("plain").
+ */
+#ifndef GLOVEBOX_COMPUTE_KEEPER_H
+#define GLOVEBOX_COMPUTE_KEEPER_H
+
+#include "base/base.h" /* only enum cause and the attributes; nothing of base is linked */
+#include "compute/keeper/protocol.h"
+
+#include <linux/filter.h>
+#include <sys/resource.h>
+
+/* What a child tells of its fate, in memory shared with the keeper: one for each slot. */
+struct outcome {
+    uint32_t stage;
+    int32_t number;
+    uint32_t sandbox; /* what the child could set up */
+    uint32_t finished;
+    int32_t status; /* of the task, as wait gives it; valid when finished */
+    int32_t mount;  /* which mount failed, from 1 */
+    uint64_t peak_memory;
+    int64_t cpu_user, cpu_system;
+};
+
+/* A launch message taken apart; points into the message. */
+struct launch {
+    const struct launch_message *message;
+    const char *log, *work, *directory;
+    char **arguments, **environment;
+    struct launch_mount {
+        const char *source, *target;
+        bool writable;
+    } mounts[MOUNTS_MAXIMUM];
+    const char *path; /* of the environment, for the look-up of the program */
+};
+
+/* The cgroups of one job. */
+struct group {
+    char name[32]; /* "" when the job has none */
+    bool memory, cpu, processes;
+};
+
+struct job {
+    struct entry *entry;
+    struct outcome *outcome;
+    pid_t pid;
+    int log; /* kept open to watch its size */
+    uint64_t log_maximum;
+    int64_t deadline; /* monotonic ms, INT64_MAX: none */
+    int64_t kill_at;
+    int64_t grace;
+    enum cause stop_cause;
+    uint32_t remark;
+    uint32_t sandbox;
+    uid_t log_owner; /* given back at the end when it was lent to the task's user */
+    int64_t note_at; /* when to write the process id down; a short job never needs it */
+    bool log_lent, log_trimmed, killed;
+    struct group group;
+};
+
+/* A name that the keeper answers for, from launch to forget. */
+struct entry {
+    struct entry *next;
+    struct job *job; /* while it runs */
+    bool just_lost;  /* found running in the journal of a dead keeper of this boot */
+    struct record record;
+};
+
+struct journal {
+    int directory, fd;
+    const char *name, *temporary_name;
+    size_t written;         /* records in the file */
+    struct record *pending; /* not yet in the file */
+    size_t pending_count, pending_capacity;
+    struct entry **buckets;
+    size_t entry_count;
+    uint64_t boot;
+};
+
+struct box;
+struct groups;
+
+struct keeper {
+    bool boxed;
+    int directory, lock, listener, client, signals, null;
+    int alive; /* a descriptor of this process itself: readable once it is dead */
+    struct journal journal;
+    struct job jobs[RUNNING_MAXIMUM];
+    uint16_t running[RUNNING_MAXIMUM]; /* slots in use come first, then the free ones */
+    size_t running_count;
+    bool journal_failed; /* the last commit: nothing may start */
+    struct outcome *outcomes;
+    struct launch launch; /* scratch: too large for the stack */
+    char *arguments[2 * ARGUMENTS_MAXIMUM + 2];
+    char *input;
+    size_t input_size;
+    char *output;
+    size_t output_size, output_sent, output_capacity;
+    int64_t next_tick;
+    struct sock_fprog filter;
+    struct box *box;
+    struct groups *groups;
+    _Alignas(16) char stack[(size_t)64 << 10]; /* of a plain job's child until it executes */
+};
+
+/* --- clock --- */
+int64_t now_wall(void);
+int64_t now_monotonic(void);
+
+/* --- journal.c: the names, and what is written about them --- */
+/* Reads the old journal and rewrites it; what was running then is recorded as lost. */
+int journal_open(struct journal *journal, int directory, bool boxed);
+/* Ends what a dead keeper may have left of plain jobs. */
+void journal_end_leftovers(struct journal *journal);
+struct entry *journal_find(struct journal *journal, const char *name);
+/* NULL when there is no room. */
+struct entry *journal_add(struct journal *journal, const char *name);
+void journal_remove(struct journal *journal, struct entry *entry);
+int journal_append(struct journal *journal, struct record *record);
+/* Writes what was appended, in one call; rewrites the file when it is mostly stale. */
+int journal_commit(struct journal *journal);
+void journal_close(struct journal *journal);
+
+/* --- launch.c --- */
+int launch_parse(struct keeper *keeper, const struct launch_message *message);
+/* In the child: standard files, signals, and the program. Returns only on failure. */
+void launch_execute(const struct keeper *keeper, int log, struct outcome *outcome);
+/* Resource limits that a process sets on itself. */
+int launch_limits(const struct launch *launch, uint32_t sandbox);
+/* Starts a plain job. Returns its process id, or -1 with errno. */
+pid_t launch_plain(struct keeper *keeper, struct job *job);
+
+/* --- job.c: plain jobs, the end of all jobs --- */
+/* Starts what the message describes; its name is in the journal. A failure becomes an exit
+ * record. */
+void job_start(struct keeper *keeper, struct entry *entry, const struct launch_message *message);
+/* Records the ends of all that ended. */
+void job_reap(struct keeper *keeper);
+void job_stop(struct keeper *keeper, struct job *job, enum cause cause, int64_t grace);
+/* Time limits and logs; returns when to call again (monotonic ms). */
+int64_t job_tick(struct keeper *keeper, int64_t now);
+/* Ends what left its job's process group, once no job runs. */
+void job_end_strays(void);
+
+/* --- log.c --- */
+/* Drops the middle of a log that outgrew its bound. -1 when it cannot be kept within it. */
+int log_trim(struct job *job);
+
+/* --- main.c --- */
+/* Sends a record to the driver; drops the driver when it does not read. */
+void keeper_send(struct keeper *keeper, const struct record *record);
+
+/* --- usage.c --- */
+void usage_measure(struct keeper *keeper, const struct job *job, struct record *record);
+
+/* --- cgroup.c --- */
+struct groups *groups_open(bool boxed);
+/* Makes the groups that the limits ask for and notes in `sandbox` what was to be had. */
+void group_make(struct groups *groups, struct group *group, const struct launch_message *limits,
+                uint32_t *sandbox);
+/* In the child: joins them. */
+int group_join(const struct groups *groups, const struct group *group);
+void group_read(const struct groups *groups, const struct group *group, struct record *record,
+                bool *out_of_memory);
+void group_kill(const struct groups *groups, const struct group *group);
+void group_remove(struct groups *groups, struct group *group);
+
+/* --- box.c --- */
+/* Makes the parts that all boxes share, in this process's own mount (and user) namespace. */
+struct box *box_open(struct groups **groups, const char **reason);
+/* Starts a boxed job: returns the process id of its init, or -1 with errno. */
+pid_t box_start(struct keeper *keeper, struct job *job);
+
+#endif

@@ -1,0 +1,186 @@
+#include "compute/private-link.h"
+
+#include <ctype.h>
+#include <errno.h>
+
+/* ----------------------------------------------------------------------- encoding */
+
+static int check_name(const char *name, struct error **err) {
+    size_t size = name ? strlen(name) : 0;
+    bool good = size >= 1 && size <= 100;
+    for (size_t i = 0; good && i < size; i++)
+        good = isalnum((unsigned char)name[i]) || strchr("._-", name[i]);
+    return good ? 0 : error_set(err, ERROR_INVALID, "not a job's name: \"%s\"", name ? name : "");
+}
+
+static uint32_t count_texts(const char *const *texts) {
+    uint32_t count = 0;
+    while (texts && texts[count])
+        count++;
+    return count;
+}
+
+static int check_job(const struct job *job, struct error **err) {
+    if (check_name(job->name, err) < 0)
+        return -1;
+    uint32_t arguments = count_texts(job->arguments);
+    if (arguments == 0)
+        return error_set(err, ERROR_INVALID, "job %s has no command", job->name);
+    if (arguments > ARGUMENTS_MAXIMUM || count_texts(job->environment) > ARGUMENTS_MAXIMUM)
+        return error_set(err, ERROR_LIMIT, "job %s has more than %d arguments or variables",
+                         job->name, ARGUMENTS_MAXIMUM);
+    if (job->mount_count > MOUNTS_MAXIMUM)
+        return error_set(err, ERROR_LIMIT, "job %s has more than %d mounts", job->name,
+                         MOUNTS_MAXIMUM);
+    for (size_t i = 0; i < job->mount_count; i++) {
+        const char *target = job->mounts[i].target;
+        if (!target || target[0] != '/' || !path_is_safe_relative(target + 1))
+            return error_set(err, ERROR_INVALID, "job %s: mount %zu has no plain absolute target",
+                             job->name, i + 1);
+        if (job->mounts[i].source && job->mounts[i].source[0] != '/')
+            return error_set(err, ERROR_INVALID, "job %s: mount %zu has no absolute source",
+                             job->name, i + 1);
+    }
+    return 0;
+}
+
+static void append_text(struct buffer *buffer, const char *text) {
+    if (text)
+        buffer_append(buffer, text);
+    buffer_append_char(buffer, '\0');
+}
+
+static struct launch_message header_of(const struct job *job) {
+    const struct compute_limits *limits = &job->limits;
+    double quota = limits->cpus > 0 ? limits->cpus * 100000.0 : 0;
+    struct launch_message message = {
+        .header = {.type = MESSAGE_LAUNCH},
+        .argument_count = count_texts(job->arguments),
+        .environment_count = count_texts(job->environment),
+        .mount_count = (uint32_t)job->mount_count,
+        .cpu_quota = quota <= 0 ? 0 : quota < 1000 ? 1000 : quota > 1e12 ? 0 : (uint64_t)quota,
+        .memory = limits->memory,
+        .shared_memory = limits->shared_memory,
+        .scratch = limits->scratch,
+        .log_maximum = job->log_maximum,
+        .processes = limits->processes,
+        .timeout = limits->timeout,
+        .grace = limits->grace};
+    (void)snprintf(message.name, sizeof(message.name), "%s", job->name);
+    if (job->network && text_equal(job->network, "host"))
+        message.flags |= LAUNCH_HOST_NETWORK;
+    return message;
+}
+
+int launch_encode(const struct job *job, struct buffer *ret, struct error **err) {
+    if (check_job(job, err) < 0)
+        return -1;
+    struct launch_message message = header_of(job);
+    buffer_append_bytes(ret, &message, sizeof(message));
+    append_text(ret, job->log);
+    append_text(ret, job->work);
+    append_text(ret, job->directory);
+    for (uint32_t i = 0; i < message.argument_count; i++)
+        append_text(ret, job->arguments[i]);
+    for (uint32_t i = 0; i < message.environment_count; i++)
+        append_text(ret, job->environment[i]);
+    for (size_t i = 0; i < job->mount_count; i++) {
+        append_text(ret, job->mounts[i].writable ? "w" : "r");
+        append_text(ret, job->mounts[i].source);
+        append_text(ret, job->mounts[i].target);
+    }
+    while (ret->size % 8)
+        buffer_append_char(ret, '\0');
+    if (buffer_check(ret, err) < 0)
+        return -1;
+    if (ret->size > MESSAGE_MAXIMUM)
+        return error_set(err, ERROR_LIMIT, "job %s: its command and environment exceed %zu KiB",
+                         job->name, MESSAGE_MAXIMUM >> 10);
+    message.header.size = (uint32_t)ret->size;
+    memcpy(ret->data, &message, sizeof(message));
+    return 0;
+}
+
+/* ---------------------------------------------------------------------- describing */
+
+static const char *const stage_texts[] = {
+    [STAGE_REFUSED] = "the keeper refused the job",
+    [STAGE_FULL] = "too many jobs run already",
+    [STAGE_JOURNAL] = "cannot write the keeper's journal",
+    [STAGE_LOG] = "cannot open the log",
+    [STAGE_CLONE] = "cannot start a process",
+    [STAGE_CGROUP] = "cannot enter the cgroup of its limits",
+    [STAGE_NETWORK] = "cannot set up the box's network",
+    [STAGE_ROOT] = "cannot make the box's root folder",
+    [STAGE_MOUNT] = "cannot mount into the box",
+    [STAGE_PIVOT] = "cannot enter the box",
+    [STAGE_LIMIT] = "cannot set limits",
+    [STAGE_PRIVILEGE] = "cannot give up privileges",
+    [STAGE_FILTER] = "cannot install the system-call filter",
+    [STAGE_DIRECTORY] = "cannot enter the working directory",
+    [STAGE_PROGRAM] = "cannot run",
+    [STAGE_INIT] = "the box's first process was killed before the task started",
+};
+
+static void describe_stage(const struct record *record, struct buffer *ret) {
+    const char *text = record->stage < ARRAY_SIZE(stage_texts) ? stage_texts[record->stage] : NULL;
+    buffer_append(ret, text ? text : "it could not be started");
+    if (record->stage == STAGE_PROGRAM || record->stage == STAGE_MOUNT) {
+        buffer_append(ret, record->stage == STAGE_MOUNT ? " (mount " : " ");
+        text_append_printable(ret, record->subject);
+        buffer_append(ret, record->stage == STAGE_MOUNT ? ")" : "");
+    }
+    if (record->stage == STAGE_PROGRAM && record->number == ENOENT)
+        buffer_append(ret, ": no such program, or its interpreter is missing");
+    else if (record->number)
+        buffer_format(ret, ": %s", strerror(record->number));
+}
+
+void describe_detail(const struct record *record, struct buffer *ret) {
+    if (record->stage != STAGE_NONE) {
+        describe_stage(record, ret);
+        return;
+    }
+    if (record->cause == CAUSE_TIMEOUT)
+        buffer_append(ret, "it ran longer than it may");
+    else if (record->cause == CAUSE_SIGNAL)
+        buffer_format(ret, "killed by signal %d (%s)", record->signal, strsignal(record->signal));
+    else if (record->cause == CAUSE_OUT_OF_MEMORY)
+        buffer_append(ret, "it needed more memory than its limit");
+    else if (record->remark == REMARK_KEEPER_DIED)
+        buffer_append(ret, "its keeper was killed, and the job with it");
+    else if (record->remark == REMARK_LOG_OVERFLOW)
+        buffer_append(ret, "its log grew beyond its bound and could not be trimmed");
+    else if (record->remark == REMARK_LOG_TRIMMED)
+        buffer_append(ret, "the middle of its log was dropped: it passed its bound");
+}
+
+void describe_sandbox(const struct record *record, struct buffer *ret) {
+    uint32_t flags = record->sandbox;
+    if (flags & SANDBOX_BOX) {
+        buffer_append(ret, "namespaces: mount,pid,ipc,uts");
+        buffer_append(ret, flags & SANDBOX_NETWORK ? ",net" : "");
+        buffer_append(ret, flags & SANDBOX_CGROUP ? ",cgroup" : "");
+        buffer_append(ret, flags & SANDBOX_USER ? ",user" : "");
+        buffer_append(ret, flags & SANDBOX_NETWORK ? "" : "; network: the host's");
+        buffer_append(ret, "; no capabilities; no new privileges");
+        buffer_append(ret, flags & SANDBOX_SECCOMP ? "; seccomp" : "; no seccomp");
+        buffer_append(ret, flags & SANDBOX_OTHER_USER ? "; unprivileged user" : "; caller's user");
+        buffer_append(ret, flags & SANDBOX_MAPPED ? "; mapped owners" : "");
+    } else if (record->type == RECORD_EXITED) {
+        buffer_append(ret, "no box");
+    }
+    const char *version = flags & SANDBOX_CGROUP_V2 ? "cgroup v2" : "cgroup v1";
+    if (flags & SANDBOX_MEMORY_CGROUP)
+        buffer_format(ret, "; memory: %s", version);
+    else if (flags & SANDBOX_MEMORY_PROCESS)
+        buffer_append(ret, "; memory: each process by rlimit (no cgroup to be had)");
+    if (flags & SANDBOX_CPU_CGROUP)
+        buffer_format(ret, "; cpu: %s", version);
+    else if (flags & SANDBOX_CPU_NONE)
+        buffer_append(ret, "; cpu: not limited (no cgroup to be had)");
+    if (flags & SANDBOX_PROCESSES_CGROUP)
+        buffer_format(ret, "; processes: %s", version);
+    else if (flags & SANDBOX_PROCESSES_USER)
+        buffer_append(ret, "; processes: rlimit of the user");
+}

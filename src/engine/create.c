@@ -1,0 +1,143 @@
+/* Making runs, and finding them by what people type. */
+#include "private.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+
+static int check_selection(const struct pipeline *pipeline, const struct run_request *request,
+                           struct error **err) {
+    for (size_t i = 0; i <= request->only_count; i++) {
+        const char *given = i < request->only_count ? request->only[i] : request->from;
+        if (!given)
+            continue;
+        OWN_STRING id = memory_copy_bytes(given, strcspn(given, "@"));
+        if (!id)
+            return error_set_memory(err);
+        if (pipeline_find_step(pipeline, id))
+            continue;
+        const char *names[256];
+        size_t count = 0;
+        for (; count < pipeline->step_count && count < ARRAY_SIZE(names); count++)
+            names[count] = pipeline->steps[count].id;
+        error_set(err, ERROR_INVALID, "there is no step \"%s\"", id);
+        const char *near = text_nearest(id, names, count);
+        if (near)
+            error_hint(err, "did you mean \"%s\"?", near);
+        return -1;
+    }
+    return 0;
+}
+
+static json_t *selection_of(const struct run_request *request) {
+    json_t *only = json_array();
+    for (size_t i = 0; only && i < request->only_count; i++)
+        json_array_append_new(only, json_string(request->only[i]));
+    return json_pack("{s:s*, s:o, s:b}", "from", request->from, "only", only, "no_reuse",
+                     (int)request->no_reuse);
+}
+
+static int insert_run(struct engine *engine, const struct pipeline *pipeline,
+                      const struct run_request *request, char **ret_name, struct error **err) {
+    OWN_JSON selection = selection_of(request);
+    OWN_STRING document = json_canonical(pipeline->document, err);
+    OWN_STRING parameters = json_canonical(request->parameters, err);
+    OWN_STRING inputs = json_canonical(request->inputs, err);
+    OWN_STRING selected = selection ? json_canonical(selection, err) : NULL;
+    OWN_STRING path = path_resolve(pipeline->path, NULL);
+    if (!document || !parameters || !inputs || !selected)
+        return error_set_memory(err);
+    int64_t now = clock_wall(), number = 0;
+    if (store_run(engine->store, err,
+                  "INSERT INTO run(name, pipeline, version, path, document, parameters, inputs, "
+                  "selection, output, state, who, created) "
+                  "VALUES(hex(randomblob(16)), ?, ?, ?, ?, ?, ?, ?, '', 0, ?, ?)",
+                  "ssssssssi", pipeline->name, pipeline->version, path ? path : pipeline->path,
+                  document, parameters, inputs, selected, engine_who(), now) < 0)
+        return -1;
+    number = store_last_id(engine->store);
+    OWN_STRING safe = text_safe_name(pipeline->name);
+    OWN_STRING name = safe ? memory_format("%.60s-%lld", safe, (long long)number) : NULL;
+    OWN_STRING output = !name             ? NULL
+                        : request->output ? memory_copy_string(request->output)
+                                          : home_path(engine, "runs/%s/outputs", name);
+    if (!output)
+        return error_set_memory(err);
+    if (store_run(engine->store, err, "UPDATE run SET name = ?, output = ? WHERE id = ?", "ssi",
+                  name, output, number) < 0)
+        return -1;
+    OWN_STRING folder = home_path(engine, "runs/%s", name);
+    if (!folder)
+        return error_set_memory(err);
+    if (directory_make(AT_FDCWD, folder, 0700, err) < 0 ||
+        event_add(engine, number, 0, "created", NULL, err) < 0)
+        return -1;
+    *ret_name = take(&name);
+    return 0;
+}
+
+int engine_create_run(struct engine *engine, const struct pipeline *pipeline,
+                      const struct run_request *request, char **ret_name, struct error **err) {
+    if (check_selection(pipeline, request, err) < 0 || store_begin(engine->store, err) < 0)
+        return -1;
+    if (insert_run(engine, pipeline, request, ret_name, err) == 0 &&
+        store_commit(engine->store, err) == 0)
+        return 0;
+    store_rollback(engine->store);
+    return -1;
+}
+
+static int find_like(struct engine *engine, const char *given, char **ret_name,
+                     struct error **err) {
+    OWN_STRING low = memory_copy_string(given);
+    OWN_STRING high = memory_format("%s\xef\xbf\xbf", given);
+    if (!low || !high)
+        return error_set_memory(err);
+    OWN_ROWS rows =
+        store_query(engine->store, err, "SELECT name FROM run WHERE name >= ? AND name < ? LIMIT 2",
+                    "ss", low, high);
+    if (!rows)
+        return -1;
+    int more = rows_next(rows, err);
+    if (more <= 0)
+        return more;
+    OWN_STRING name = memory_copy_string(rows_text(rows, 0));
+    if (!name)
+        return error_set_memory(err);
+    more = rows_next(rows, err);
+    if (more < 0)
+        return -1;
+    if (more) {
+        error_set(err, ERROR_INVALID, "\"%s\" could be %s or %s", given, name, rows_text(rows, 0));
+        return error_hint(err, "type more of the name");
+    }
+    *ret_name = take(&name);
+    return 1;
+}
+
+static int find_exact(struct engine *engine, const char *given, char **ret_name,
+                      struct error **err) {
+    bool number = *given && strspn(given, "0123456789") == strlen(given);
+    OWN_ROWS rows =
+        text_equal(given, "last")
+            ? store_query(engine->store, err, "SELECT name FROM run ORDER BY id DESC LIMIT 1", "")
+            : store_query(engine->store, err,
+                          "SELECT name FROM run WHERE name = ? OR (? AND id = ?)", "sis", given,
+                          (int64_t)number, given);
+    if (!rows)
+        return -1;
+    int more = rows_next(rows, err);
+    if (more <= 0)
+        return more;
+    *ret_name = memory_copy_string(rows_text(rows, 0));
+    return *ret_name ? 1 : error_set_memory(err);
+}
+
+int engine_find_run(struct engine *engine, const char *given, char **ret_name, struct error **err) {
+    int found = find_exact(engine, given, ret_name, err);
+    if (found == 0)
+        found = find_like(engine, given, ret_name, err);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    error_set(err, ERROR_NOT_FOUND, "there is no run \"%s\" in %s", given, engine->home);
+    return error_hint(err, "`glovebox runs` lists them");
+}

@@ -1,0 +1,430 @@
+/* Driving: one loop thread owns everything. A turn: what happened is applied, what can start is
+ * prepared, all of it is committed at once, and only then launched. */
+#include "private.h"
+
+#include <unistd.h>
+
+#define POLL_INTERVAL   100 /* ms: commands, sleepers, reviews */
+#define FOLLOW_INTERVAL 200
+
+struct drive {
+    struct engine *engine;
+    const struct drive_options *options;
+    int64_t run_id;
+    uv_prepare_t prepare;
+    uv_timer_t poll, progress;
+    bool stop;
+};
+
+void engine_touch(struct engine *engine) {
+    engine->dirty = true;
+}
+
+void engine_fail(struct engine *engine, struct error *error) {
+    if (engine->failure)
+        error_free(error);
+    else
+        engine->failure = error;
+    engine->dirty = true;
+}
+
+struct run *engine_loaded_run(struct engine *engine, int64_t id) {
+    struct run *run = engine->runs;
+    while (run && run->id != id)
+        run = run->next;
+    return run;
+}
+
+/* --------------------------------------------------------------------- pool */
+
+static void pool_work(uv_work_t *request) {
+    struct pool_job *job = request->data;
+    job->work(job);
+}
+
+static void pool_done(uv_work_t *request, int status) {
+    struct pool_job *job = request->data;
+    struct run *run = job->run;
+    struct engine *engine = run->engine;
+    struct error *problem = NULL;
+    (void)status;
+    run->pool--;
+    engine_touch(engine);
+    if (job->done(job, &problem) < 0)
+        engine_fail(engine, problem);
+}
+
+int pool_queue(struct run *run, struct pool_job *job, struct error **err) {
+    if (!run->engine->loop) {
+        job->work(job);
+        return job->done(job, err);
+    }
+    job->request.data = job;
+    run->pool++;
+    if (uv_queue_work(run->engine->loop, &job->request, pool_work, pool_done) == 0)
+        return 0;
+    run->pool--;
+    return error_set_memory(err);
+}
+
+/* --------------------------------------------------------------------- turn */
+
+static uint32_t count_of(const struct run *run, enum task_state state) {
+    uint32_t count = 0;
+    for (size_t i = 0; i < run->pipeline->step_count; i++)
+        count += run->steps[i].counts[state];
+    return count;
+}
+
+static bool has_failed(const struct run *run) {
+    for (size_t i = 0; i < run->pipeline->step_count; i++)
+        if (run->steps[i].failed)
+            return true;
+    return false;
+}
+
+/* Nothing moves any more: what is still waiting will never be asked for. */
+static int skip_the_rest(struct run *run, bool *ret_any, struct error **err) {
+    *ret_any = false;
+    if (run->stopping || run->cancelling)
+        return 0; /* left waiting, so that a retry takes them up */
+    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+        struct run_step *step = &run->steps[i];
+        for (size_t n = 0; step->counts[TASK_WAITING] && n < step->task_capacity; n++) {
+            struct task *task = step->tasks[n];
+            if (!task || task->state != TASK_WAITING || task->waiting)
+                continue;
+            *ret_any = true;
+            if (task_skip(task, SKIP_NOT_FIRED, err) < 0)
+                return -1;
+        }
+    }
+    return graph_drain(run, err);
+}
+
+static int settle_run(struct run *run, struct error **err) {
+    if (run->state == RUN_PAUSED || run->state >= RUN_SUCCEEDED || run->finishing ||
+        !run->sources_ready)
+        return 0;
+    bool moving = run->in_flight || run->pool || count_of(run, TASK_RUNNING) ||
+                  (count_of(run, TASK_SLEEPING) && !run->stopping) ||
+                  (count_of(run, TASK_READY) && !run->stopping);
+    if (moving)
+        return 0;
+    if (run->cancelling)
+        return record_finish(run, RUN_CANCELLED, err);
+    if (count_of(run, TASK_DECIDING) && !run->stopping) {
+        if (run->state == RUN_WAITING)
+            return 0;
+        return run_move(run, RUN_WAITING, "waits for a person", err);
+    }
+    bool any = false;
+    if (skip_the_rest(run, &any, err) < 0)
+        return -1;
+    if (any)
+        return 0;
+    return record_finish(run, has_failed(run) || run->stopping ? RUN_FAILED : RUN_SUCCEEDED, err);
+}
+
+/* A run that waited moves again as soon as something can be done. */
+static int wake_run(struct run *run, struct error **err) {
+    bool can = count_of(run, TASK_READY) || count_of(run, TASK_RUNNING);
+    if (run->state == RUN_PLANNED || (run->state == RUN_WAITING && can))
+        return run_move(run, RUN_RUNNING, run->cancelling ? NOTE_CANCELLING : NULL, err);
+    return 0;
+}
+
+static int turn(struct engine *engine, struct error **err) {
+    for (int round = 0; engine->dirty && round < 100; round++) {
+        engine->dirty = false;
+        for (struct run *run = engine->runs; run; run = run->next)
+            if (run->state < RUN_SUCCEEDED && (graph_drain(run, err) < 0 || wake_run(run, err) < 0))
+                return -1;
+        if (schedule_dispatch(engine, err) < 0)
+            return -1;
+        for (struct run *run = engine->runs; run; run = run->next)
+            if (settle_run(run, err) < 0)
+                return -1;
+        if (store_in_transaction(engine->store) && store_commit(engine->store, err) < 0)
+            return -1;
+        if (engine->failure)
+            return error_move(err, take(&engine->failure));
+        if (flight_after_commit(engine, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------- callbacks */
+
+static void stop_with(struct drive *drive, struct error *problem) {
+    if (problem)
+        engine_fail(drive->engine, problem);
+    drive->stop = true;
+    uv_stop(drive->engine->loop);
+}
+
+static bool is_settled(const struct drive *drive) {
+    const struct run *run = engine_loaded_run(drive->engine, drive->run_id);
+    if (!run || run->ended)
+        return true;
+    if (run->state == RUN_PAUSED)
+        return !run->in_flight && !run->pool;
+    return run->state == RUN_WAITING && !drive->options->wait && !run->pool;
+}
+
+static void on_prepare(uv_prepare_t *handle) {
+    struct drive *drive = handle->data;
+    struct error *problem = NULL;
+    if (drive->stop)
+        return;
+    if (turn(drive->engine, &problem) < 0)
+        stop_with(drive, problem);
+    else if (is_settled(drive))
+        stop_with(drive, NULL);
+}
+
+static int poll_all(struct engine *engine, struct error **err) {
+    bool any = false;
+    if (commands_apply(engine, &any, err) < 0)
+        return -1;
+    int64_t now = clock_wall();
+    for (struct run *run = engine->runs; run; run = run->next) {
+        bool active = run->state == RUN_RUNNING || run->state == RUN_WAITING;
+        if (active && run->sources_ready && people_poll(run, now, err) < 0)
+            return -1;
+    }
+    engine_touch(engine);
+    return 0;
+}
+
+static void on_poll(uv_timer_t *handle) {
+    struct drive *drive = handle->data;
+    struct error *problem = NULL;
+    if (poll_all(drive->engine, &problem) < 0)
+        stop_with(drive, problem);
+}
+
+static void on_progress(uv_timer_t *handle) {
+    struct drive *drive = handle->data;
+    if (drive->options->progress && !drive->options->progress(drive->options->context))
+        stop_with(drive, NULL);
+}
+
+static void on_trouble(void *context, const char *message) {
+    (void)context;
+    log_message(LOG_WARNING, "%s", message);
+}
+
+/* ------------------------------------------------------------------- driving */
+
+static int attach_all(struct run *run, struct error **err) {
+    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+        struct run_step *step = &run->steps[i];
+        for (size_t n = 0; step->counts[TASK_RUNNING] && n < step->task_capacity; n++) {
+            struct task *task = step->tasks[n];
+            if (task && task->state == TASK_RUNNING && !task->flight &&
+                flight_attach(task, err) < 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+int drive_take_up(struct engine *engine, const char *name, struct run **ret, struct error **err) {
+    CLEANUP(run_cleanup) struct run *run = NULL;
+    if (run_load(engine, name, &run, err) < 0)
+        return -1;
+    run->next = engine->runs;
+    engine->runs = run;
+    *ret = take(&run);
+    engine_touch(engine);
+    if ((*ret)->state >= RUN_SUCCEEDED) {
+        (*ret)->ended = true;
+        return 0;
+    }
+    if (engine->compute && attach_all(*ret, err) < 0)
+        return -1;
+    return sources_begin(*ret, err) < 0 ? -1 : expand_ready(*ret, err);
+}
+
+static int take_up_all(struct engine *engine, const char *wanted, int64_t *ret_id,
+                       struct error **err) {
+    OWN_JSON names = json_array();
+    struct rows *rows = store_query(
+        engine->store, err, "SELECT name FROM run WHERE state IN (0, 1) OR name = ?", "s", wanted);
+    if (!rows || !names)
+        return -1;
+    int more;
+    while ((more = rows_next(rows, err)) > 0)
+        json_array_append_new(names, json_string(rows_text(rows, 0)));
+    rows_close(rows);
+    if (more < 0)
+        return -1;
+    size_t index;
+    json_t *name;
+    json_array_foreach(names, index, name) {
+        struct run *run = NULL;
+        bool ours = text_equal(json_string_value(name), wanted);
+        struct error *problem = NULL;
+        if (drive_take_up(engine, json_string_value(name), &run, &problem) < 0) {
+            if (ours || problem->code == ERROR_MEMORY)
+                return error_move(err, problem);
+            log_message(LOG_WARNING, "a run cannot be taken up: %s", problem->message);
+            error_free(problem);
+            continue;
+        }
+        if (ours)
+            *ret_id = run->id;
+    }
+    return 0;
+}
+
+static void drop_runs(struct engine *engine) {
+    while (engine->flights) {
+        struct flight *flight = engine->flights;
+        engine->flights = flight->next;
+        flight_free(flight);
+    }
+    while (engine->landed) {
+        struct flight *flight = engine->landed;
+        engine->landed = flight->next_launch;
+        flight_free(flight);
+    }
+    engine->launches = NULL;
+    while (engine->runs) {
+        struct run *run = engine->runs;
+        engine->runs = run->next;
+        run_free(run);
+    }
+    engine->cpus_taken = 0;
+    engine->memory_taken = 0;
+    engine->gpus_taken = 0;
+}
+
+static int open_compute(struct engine *engine, struct error **err) {
+    if (!engine->driver)
+        return error_set(err, ERROR_UNSUPPORTED, "this build has no compute driver");
+    if (!engine->own_folder && !(engine->own_folder = process_executable_directory(err)))
+        return -1;
+    if (!engine->expressions && !(engine->expressions = expression_cache_new()))
+        return error_set_memory(err);
+    struct compute_host host = {.loop = engine->loop,
+                                .home = engine->home,
+                                .context = engine,
+                                .exited = flight_exited,
+                                .troubled = on_trouble};
+    if (engine->driver->open(&host, &engine->compute, err) < 0)
+        return -1;
+    return engine->driver->capacity(engine->compute, &engine->capacity, err);
+}
+
+static int start_handles(struct drive *drive, struct error **err) {
+    uv_loop_t *loop = drive->engine->loop;
+    uv_prepare_init(loop, &drive->prepare);
+    uv_timer_init(loop, &drive->poll);
+    uv_timer_init(loop, &drive->progress);
+    drive->prepare.data = drive->poll.data = drive->progress.data = drive;
+    uint64_t interval = drive->options->interval > 0 ? (uint64_t)drive->options->interval : 125;
+    if (uv_prepare_start(&drive->prepare, on_prepare) ||
+        uv_timer_start(&drive->poll, on_poll, 0, POLL_INTERVAL) ||
+        uv_timer_start(&drive->progress, on_progress, interval, interval))
+        return error_set(err, ERROR_INTERNAL, "the loop does not start");
+    return 0;
+}
+
+static void close_handle(uv_handle_t *handle, void *context) {
+    (void)context;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* Work in the pool refers to runs: it is waited for before they go. */
+static void wait_for_pool(struct engine *engine) {
+    for (;;) {
+        bool busy = false;
+        for (struct run *run = engine->runs; run; run = run->next)
+            busy |= run->pool > 0;
+        if (!busy)
+            return;
+        uv_run(engine->loop, UV_RUN_ONCE);
+    }
+}
+
+static int lead(struct drive *drive, const char *name, struct error **err) {
+    struct engine *engine = drive->engine;
+    uv_loop_t loop;
+    if (uv_loop_init(&loop) != 0)
+        return error_set_memory(err);
+    engine->loop = &loop;
+    engine->driving = true;
+    engine->dirty = true;
+    int result = open_compute(engine, err);
+    if (result == 0)
+        result = take_up_all(engine, name, &drive->run_id, err);
+    if (result == 0)
+        result = start_handles(drive, err);
+    if (result == 0) {
+        while (!drive->stop)
+            uv_run(&loop, UV_RUN_DEFAULT);
+        if (engine->failure)
+            result = error_move(err, take(&engine->failure));
+    }
+    drive->stop = true;
+    wait_for_pool(engine);
+    if (result == 0 && store_in_transaction(engine->store))
+        result = store_commit(engine->store, err);
+    store_rollback(engine->store);
+    if (engine->compute)
+        engine->driver->close(engine->compute);
+    engine->compute = NULL;
+    uv_walk(&loop, close_handle, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    drop_runs(engine);
+    expression_cache_free(engine->expressions);
+    engine->expressions = NULL;
+    engine->loop = NULL;
+    engine->driving = false;
+    return result;
+}
+
+static int state_of(struct engine *engine, const char *name, enum run_state *ret,
+                    struct error **err) {
+    int64_t state = -1;
+    if (store_integer(engine->store, -1, &state, err, "SELECT state FROM run WHERE name = ?", "s",
+                      name) < 0)
+        return -1;
+    if (state < 0)
+        return error_set(err, ERROR_NOT_FOUND, "there is no run \"%s\"", name);
+    *ret = (enum run_state)state;
+    return 0;
+}
+
+static bool rests(enum run_state state, const struct drive_options *options) {
+    return state >= RUN_SUCCEEDED || state == RUN_PAUSED ||
+           (state == RUN_WAITING && !options->wait);
+}
+
+int engine_drive(struct engine *engine, const char *run, const struct drive_options *options,
+                 enum run_state *ret_state, struct error **err) {
+    for (bool first = true;; first = false) {
+        if (state_of(engine, run, ret_state, err) < 0)
+            return -1;
+        if (!first && rests(*ret_state, options))
+            return 0;
+        int locked = home_lock(engine, err);
+        if (locked < 0)
+            return -1;
+        if (locked) {
+            struct drive drive = {.engine = engine, .options = options, .run_id = -1};
+            int result = lead(&drive, run, err);
+            home_unlock(engine);
+            return result < 0 ? -1 : state_of(engine, run, ret_state, err);
+        }
+        home_unlock(engine);
+        if (options->progress && !options->progress(options->context))
+            return 0;
+        usleep(FOLLOW_INTERVAL * 1000);
+    }
+}

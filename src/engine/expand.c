@@ -1,0 +1,293 @@
+/* Fans: turning what a step's `foreach` lists into partitions and tasks. */
+#include "private.h"
+
+static int insert_task(struct run_step *step, struct node *node, bool fan, bool fresh,
+                       struct task **ret, struct error **err) {
+    struct run *run = step->run;
+    struct task *task = task_new(step, node, err);
+    if (!task)
+        return -1;
+    if (store_run(run->engine->store, err,
+                  "INSERT INTO task(run, step, partition, parent, path, item, files, state, fresh) "
+                  "VALUES(?, ?, ?, ?, ?, ?, ?, 0, ?)",
+                  "iisssssi", run->id, (int64_t)step->step->index, node->key,
+                  fan ? node->parent->key : NULL, fan ? node->path : NULL, fan ? node->item : NULL,
+                  fan ? node->files : NULL, (int64_t)fresh) < 0)
+        return -1;
+    task->id = store_last_id(run->engine->store);
+    task->fresh = fresh;
+    step->counts[TASK_WAITING]++;
+    *ret = task;
+    return 0;
+}
+
+/* "STEP" or "STEP@PARTITION" of --from: must this task run anew? */
+static bool is_from(const struct run *run, const struct step *step, const struct node *node) {
+    const char *from = json_get_string(run->selection, "from", NULL);
+    if (!from)
+        return json_is_true(json_object_get(run->selection, "no_reuse"));
+    size_t size = strcspn(from, "@");
+    if (strlen(step->id) != size || memcmp(step->id, from, size) != 0)
+        return false;
+    return !from[size] || text_equal(from + size + 1, node->key);
+}
+
+static int insert_tasks(struct run *run, struct axis *axis, const struct range *range,
+                        struct error **err) {
+    for (size_t s = 0; s < run->pipeline->step_count; s++) {
+        struct run_step *step = &run->steps[s];
+        if (step->axis != axis)
+            continue;
+        for (uint32_t i = 0; i < range->count; i++) {
+            struct node *node = axis->nodes[range->first + i];
+            struct task *task = NULL;
+            if (insert_task(step, node, s == axis->fan_step, is_from(run, step->step, node), &task,
+                            err) < 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+static int connect_tasks(struct run *run, struct axis *axis, const struct range *range,
+                         struct error **err) {
+    for (size_t s = 0; s < run->pipeline->step_count; s++) {
+        struct run_step *step = &run->steps[s];
+        for (uint32_t i = 0; step->axis == axis && i < range->count; i++) {
+            struct task *task = step->tasks[axis->nodes[range->first + i]->index];
+            if (graph_connect(task, err) < 0)
+                return -1;
+            graph_wake(task);
+        }
+    }
+    return 0;
+}
+
+static int record(struct run *run, struct axis *axis, struct node *above, enum skip outcome,
+                  uint32_t count, struct error **err) {
+    struct range *range = axis_range(axis, above, err);
+    if (!range)
+        return -1;
+    range->first = (uint32_t)axis->count - count;
+    range->count = count;
+    range->made = true;
+    range->outcome = (uint8_t)outcome;
+    if (engine_write(run->engine, err) < 0)
+        return -1;
+    if (store_run(run->engine->store, err,
+                  "INSERT OR REPLACE INTO expansion(run, step, parent, outcome, count) "
+                  "VALUES(?, ?, ?, ?, ?)",
+                  "iisii", run->id, (int64_t)axis->fan_step, above->key, (int64_t)outcome,
+                  (int64_t)count) < 0)
+        return -1;
+    if (insert_tasks(run, axis, range, err) < 0 || graph_expanded(run, axis, above, err) < 0)
+        return -1;
+    struct range made = *range;
+    if (connect_tasks(run, axis, &made, err) < 0)
+        return -1;
+    engine_touch(run->engine);
+    return outcome
+               ? 0
+               : event_add(run->engine, run->id, 0, "expanded",
+                           json_pack("{s:s, s:i}", "step", run->pipeline->steps[axis->fan_step].id,
+                                     "count", (int)count),
+                           err);
+}
+
+static int add_nodes(struct run *run, struct axis *axis, struct node *above,
+                     const struct partition_list *list, struct error **err) {
+    for (size_t i = 0; i < list->count; i++) {
+        const struct partition *partition = &list->items[i];
+        OWN_STRING key = *above->key ? memory_format("%s/%s", above->key, partition->name)
+                                     : memory_copy_string(partition->name);
+        OWN_STRING item = json_canonical(partition->item, err);
+        if (!key || !item)
+            return error_set_memory(err);
+        if (axis_find(axis, key))
+            return error_set(err, ERROR_INVALID, "two partitions have the same key");
+        struct node *node = axis_add(run, axis, above, key, err);
+        if (!node)
+            return -1;
+        node->path = arena_copy_string(run->arena, partition->path);
+        node->item = arena_copy_string(run->arena, item);
+        if (partition->files) {
+            OWN_JSON files = json_array();
+            for (size_t f = 0; files && f < partition->file_count; f++)
+                json_array_append_new(files, json_string(partition->files[f]));
+            OWN_STRING text = files ? json_canonical(files, err) : NULL;
+            node->files = text ? arena_copy_string(run->arena, text) : NULL;
+            if (!node->files)
+                return error_set_memory(err);
+        }
+        if (!node->path || !node->item)
+            return error_set_memory(err);
+    }
+    return 0;
+}
+
+int expand_make(struct run *run, size_t fan_step, struct node *above,
+                const struct partition_list *list, struct error **err) {
+    struct axis *axis = run->axes[fan_step];
+    if (engine_write(run->engine, err) < 0 || add_nodes(run, axis, above, list, err) < 0)
+        return -1;
+    return record(run, axis, above, SKIP_NONE, (uint32_t)list->count, err);
+}
+
+int expand_blocked(struct run *run, size_t fan_step, struct node *above, enum skip outcome,
+                   struct error **err) {
+    return record(run, run->axes[fan_step], above, outcome, 0, err);
+}
+
+/* Items of a JSON document through jq: {items}, and {key} of each. */
+static int list_json(struct run *run, const struct fan *fan, const char *path,
+                     struct partition_list *list, struct error **err) {
+    OWN_JSON document = json_read_file(-100 /* AT_FDCWD */, path, (size_t)64 << 20, err);
+    OWN_JSON values = json_object();
+    if (!document || !values)
+        return document ? error_set_memory(err) : -1;
+    json_object_set(values, "params", run->parameters);
+    struct expression *items =
+        expression_new(fan->items ? fan->items : ".[]", expression_variables, err);
+    struct expression *key =
+        items && fan->key ? expression_new(fan->key, expression_variables, err) : NULL;
+    json_t *found =
+        items && (key || !fan->key) ? expression_run(items, document, values, err) : NULL;
+    int result = found ? 0 : -1;
+    const json_t *stream = found;
+    if (found && json_array_size(found) == 1 && json_is_array(json_array_get(found, 0)))
+        stream = json_array_get(found, 0);
+    for (size_t i = 0; result == 0 && i < json_array_size(stream); i++) {
+        json_t *item = json_array_get(stream, i);
+        OWN_JSON keys = key ? expression_run(key, item, values, err) : NULL;
+        const json_t *name = keys ? json_array_get(keys, 0) : item;
+        OWN_STRING text = json_is_string(name) ? memory_copy_string(json_string_value(name))
+                          : !name || json_is_object(name) || json_is_array(name)
+                              ? memory_format("%zu", i + 1)
+                              : json_canonical(name, err);
+        if (key && !keys)
+            result = -1;
+        else if (!text)
+            result = error_set_memory(err);
+        else
+            result = partition_list_add(list, text, "", json_incref(item), err);
+    }
+    json_decref(found);
+    expression_free(items);
+    expression_free(key);
+    return result < 0 ? -1 : partition_list_finish(list, err);
+}
+
+int expand_list(struct run *run, const struct fan *fan, const char *path,
+                const struct manifest *manifest, struct partition_list *list, struct error **err) {
+    return fan->kind == FAN_JSON ? list_json(run, fan, path, list, err)
+                                 : partition_list_make(fan, path, manifest, list, err);
+}
+
+/* No partition at all is an error unless the pipeline allows it: better said than a run that
+ * succeeds by doing nothing. */
+int expand_check(const struct run *run, size_t fan_step, const struct partition_list *list,
+                 struct error **err) {
+    const struct step *step = &run->pipeline->steps[fan_step];
+    if (list->count || step->fan.allow_empty)
+        return 0;
+    error_set(err, ERROR_INVALID, "step %s: `foreach` found nothing to work on", step->id);
+    if (list->ignored)
+        return error_hint(err, "%zu files were looked at and are not DICOM", list->ignored);
+    return error_hint(err, "check the input; if nothing is a good answer, say `allow_empty: true`");
+}
+
+/* Fans over what a step left. */
+static int expand_from_task(struct task *task, size_t fan_step, struct error **err) {
+    struct run *run = task->step->run;
+    const struct fan *fan = &run->pipeline->steps[fan_step].fan;
+    CLEANUP(partition_list_release) struct partition_list list = {0};
+    OWN_STRING path = result_path(task, fan->over.path);
+    if (!path)
+        return error_set_memory(err);
+    OWN_MANIFEST manifest = NULL;
+    if (fan->kind != FAN_JSON && fan->kind != FAN_CSV) {
+        manifest = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, err);
+        if (!manifest)
+            return -1;
+    }
+    if (expand_list(run, fan, path, manifest, &list, err) < 0 ||
+        expand_check(run, fan_step, &list, err) < 0)
+        return -1;
+    return expand_make(run, fan_step, task->node, &list, err);
+}
+
+/* A fan that cannot be made fails the step that asks for it, in words, not the engine. */
+static int expand_failed(struct run *run, size_t fan_step, struct node *above,
+                         struct error *problem, struct error **err) {
+    OWN_ERROR own = problem;
+    const struct step *step = &run->pipeline->steps[fan_step];
+    if (own->code == ERROR_MEMORY)
+        return error_move(err, take(&own));
+    if (step->on_failure == ON_FAILURE_FAIL || step->on_failure == ON_FAILURE_RUN)
+        run->stopping = true;
+    if (event_add(run->engine, run->id, 0, "problem",
+                  json_pack("{s:s, s:s, s:s*}", "step", step->id, "message", own->message, "hint",
+                            own->hint),
+                  err) < 0)
+        return -1;
+    return expand_blocked(
+        run, fan_step, above,
+        step->on_failure == ON_FAILURE_SKIP_PARTITION ? SKIP_PARTITION : SKIP_UPSTREAM_FAILED, err);
+}
+
+static bool fans_over(const struct step *step, size_t upstream) {
+    return step->fan.kind > FAN_STEP && step->fan.over.kind == REFERENCE_STEP &&
+           step->fan.over.index == upstream;
+}
+
+int expand_after(struct task *task, struct error **err) {
+    struct run *run = task->step->run;
+    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+        if (!fans_over(&run->pipeline->steps[i], task->step->step->index))
+            continue;
+        struct range *range = axis_range(run->axes[i], task->node, err);
+        if (!range)
+            return -1;
+        if (range->made)
+            continue;
+        if (!task_has_data(task)) {
+            enum skip outcome = task_counts_as_failed(task)  ? SKIP_UPSTREAM_FAILED
+                                : task->state == TASK_FAILED ? SKIP_PARTITION
+                                                             : (enum skip)task->skip;
+            if (expand_blocked(run, i, task->node, outcome, err) < 0)
+                return -1;
+            continue;
+        }
+        struct error *problem = NULL;
+        if (expand_from_task(task, i, &problem) < 0 &&
+            expand_failed(run, i, task->node, problem, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int expand_from_source(struct run *run, size_t fan_step, const struct partition_list *list,
+                       struct error *problem, struct error **err) {
+    struct node *root = run->axes[run->pipeline->step_count]->nodes[0];
+    struct range *range = axis_range(run->axes[fan_step], root, err);
+    if (!range || range->made) {
+        error_free(problem);
+        return range ? 0 : -1;
+    }
+    struct error *made = problem;
+    if (made || expand_check(run, fan_step, list, &made) < 0 ||
+        expand_make(run, fan_step, root, list, &made) < 0)
+        return expand_failed(run, fan_step, root, made, err);
+    return 0;
+}
+
+int expand_ready(struct run *run, struct error **err) {
+    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+        struct run_step *step = &run->steps[i];
+        for (size_t n = 0; n < step->task_capacity; n++)
+            if (step->tasks[n] && task_state_is_final(step->tasks[n]->state) &&
+                expand_after(step->tasks[n], err) < 0)
+                return -1;
+    }
+    return 0;
+}

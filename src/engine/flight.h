@@ -1,0 +1,61 @@
+/* Private to engine/: an attempt on its way, from the decision to run a task until its outputs
+ * are stored. */
+#ifndef GLOVEBOX_ENGINE_FLIGHT_H
+#define GLOVEBOX_ENGINE_FLIGHT_H
+
+struct farm { /* a folder of links to make before the launch */
+    char *source, *target;
+};
+#define FLIGHT_MAXIMUM_FARMS ((size_t)1 << 20)
+#define FLIGHT_MAXIMUM_PARTS ((size_t)65536)
+
+struct flight {
+    struct engine *engine;
+    struct task *task;
+    int64_t run_id, task_id; /* to find the task again after a reload */
+    size_t step_index;
+    bool counted;
+    struct flight *next, *next_launch;
+    char job[96];
+    unsigned number;
+    char *work, *out, *log; /* host paths */
+    const char *in_name;    /* what ${in} expands to */
+    struct arena *arena;
+    const char **arguments, **environment; /* NULL-terminated */
+    size_t argument_count, argument_capacity, environment_count, environment_capacity;
+    struct compute_mount *mounts;
+    size_t mount_count, mount_capacity;
+    struct farm *farms;
+    size_t farm_count, farm_capacity;
+    json_t *recipe;   /* what the key is the digest of */
+    json_t *in_paths; /* for ${in} and ${in.NAME} */
+    char *recipe_text;
+    bool cacheable;
+    struct exit_report report; /* once it ended; `name` and `detail` are not kept */
+    char *detail;
+};
+
+/* prepare.c: fills in mounts, environment, command line and recipe. */
+int flight_prepare(struct flight *flight, struct error **err) MUST_CHECK;
+int flight_add_mount(struct flight *flight, const char *source, const char *target, bool writable,
+                     struct error **err) MUST_CHECK;
+int flight_add_farm(struct flight *flight, const char *source, const char *target,
+                    struct error **err) MUST_CHECK;
+/* inputs.c: the `in` references and explicit mounts. */
+int flight_prepare_inputs(struct flight *flight, struct error **err) MUST_CHECK;
+int flight_prepare_mounts(struct flight *flight, struct error **err) MUST_CHECK;
+/* flight.c: for a review, whose outputs lie in `out`. */
+struct flight *flight_new_review(struct task *task, const char *out, struct error **err) MUST_CHECK;
+/* finish.c: stores outputs, then moves the task on. Takes over the flight. */
+int flight_finish(struct flight *flight, struct error **err) MUST_CHECK;
+/* The task failed in this attempt: again, or for good. Takes over the flight. */
+int flight_failed(struct flight *flight, struct error **err) MUST_CHECK;
+/* It succeeded and its outputs are stored. Takes over the flight. */
+int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, uint64_t files,
+                     struct error **err) MUST_CHECK;
+/* Gives back what the task had taken; the rest of the flight goes after the commit. */
+void flight_land(struct flight *flight);
+/* Before a launch: the work folder goes, the flight is freed. */
+void flight_drop(struct flight *flight);
+
+#endif

@@ -1,0 +1,173 @@
+/* A home: its folder, its database, its lock, its policy. */
+#include "private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern const char runs_sql[];
+
+static const char *const scripts[] = {digests_sql, runs_sql};
+const struct store_migrations home_migrations = {scripts, ARRAY_SIZE(scripts)};
+
+char *engine_default_home(const char *given, struct error **err) {
+    const char *from = given && *given ? given : getenv("GLOVEBOX_HOME");
+    const char *data = getenv("XDG_DATA_HOME"), *user = getenv("HOME");
+    char *path = NULL;
+    char here[4096];
+    if (from && *from == '/')
+        path = memory_copy_string(from);
+    else if (from && *from && getcwd(here, sizeof(here)))
+        path = path_join(here, from);
+    else if (data && *data == '/')
+        path = path_join(data, "glovebox");
+    else if (user && *user == '/')
+        path = path_join(user, ".local/share/glovebox");
+    else {
+        error_set(err, ERROR_USAGE, "no home: neither --home nor $GLOVEBOX_HOME nor $HOME is set");
+        return NULL;
+    }
+    if (!path)
+        error_set_memory(err);
+    return path;
+}
+
+const char *engine_who(void) {
+    struct passwd *entry = getpwuid(getuid());
+    return entry ? entry->pw_name : "unknown";
+}
+
+char *home_path(const struct engine *engine, const char *format, ...) {
+    OWN_BUFFER path = {.maximum = 8192};
+    buffer_format(&path, "%s/", engine->home);
+    va_list list;
+    va_start(list, format);
+    buffer_format_list(&path, format, list);
+    va_end(list);
+    return buffer_take(&path, NULL);
+}
+
+static int read_policy(struct engine *engine, struct error **err) {
+    if (!file_exists(engine->home_fd, "policy.json")) {
+        engine->policy = json_object();
+        return engine->policy ? 0 : error_set_memory(err);
+    }
+    engine->policy = json_read_file(engine->home_fd, "policy.json", (size_t)1 << 20, err);
+    if (!engine->policy)
+        return -1;
+    static const char *const known[] = {"allow_box_off", "networks"};
+    const char *key;
+    json_t *value;
+    json_object_foreach(engine->policy, key, value) {
+        bool found = false;
+        for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+            found |= text_equal(key, known[i]);
+        if (!found)
+            return error_set(err, ERROR_INVALID, "policy.json: unknown key \"%s\"", key);
+    }
+    return 0;
+}
+
+/* The folders of a home, made by whoever comes first. */
+static int make_folders(struct engine *engine, struct error **err) {
+    static const char *const folders[] = {"runs", "results", "work", "empty"};
+    for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
+        if (directory_make(engine->home_fd, folders[i], 0700, err) < 0)
+            return error_wrap(err, "%s", engine->home);
+    return 0;
+}
+
+int engine_open(const struct engine_options *options, struct engine **ret, struct error **err) {
+    OWN_ENGINE engine = memory_allocate(sizeof(*engine));
+    if (!engine)
+        return error_set_memory(err);
+    engine->home_fd = engine->lock_fd = -1;
+    engine->read_only = options->read_only;
+    engine->home = memory_copy_string(options->home);
+    engine->driver = compute_driver(options->driver ? options->driver : "process");
+    if (!engine->home)
+        return error_set_memory(err);
+    if (!options->read_only && directory_make(AT_FDCWD, options->home, 0700, err) < 0)
+        return error_wrap(err, "home");
+    engine->home_fd = file_open(AT_FDCWD, options->home, O_RDONLY | O_DIRECTORY, 0, NULL);
+    if (engine->home_fd < 0) {
+        error_set_errno(err, errno, "no home at %s", options->home);
+        return error_hint(err, "`glovebox run` makes one; or give --home");
+    }
+    if (options->read_only && !file_exists(engine->home_fd, "glovebox.db")) {
+        error_set(err, ERROR_NOT_FOUND, "nothing has run in %s yet", options->home);
+        return error_hint(err, "start with `glovebox run PIPELINE`, or give --home");
+    }
+    if (!options->read_only && make_folders(engine, err) < 0)
+        return -1;
+    OWN_STRING database = home_path(engine, "glovebox.db");
+    if (!database)
+        return error_set_memory(err);
+    if (store_open(database, &home_migrations, options->read_only ? STORE_READ_ONLY : 0,
+                   &engine->store, err) < 0)
+        return -1;
+    if (read_policy(engine, err) < 0)
+        return error_wrap(err, "%s", options->home);
+    *ret = take(&engine);
+    return 0;
+}
+
+void engine_close(struct engine *engine) {
+    if (!engine)
+        return;
+    while (engine->runs) {
+        struct run *run = engine->runs;
+        engine->runs = run->next;
+        run_free(run);
+    }
+    store_close(engine->store);
+    file_close(&engine->lock_fd);
+    file_close(&engine->home_fd);
+    json_decref(engine->policy);
+    error_free(engine->failure);
+    memory_free(engine->home);
+    memory_free(engine->own_folder);
+    memory_free(engine);
+}
+
+void engine_cleanup(struct engine **engine) {
+    engine_close(*engine);
+    *engine = NULL;
+}
+
+const char *engine_home(const struct engine *engine) {
+    return engine->home;
+}
+
+int home_lock(struct engine *engine, struct error **err) {
+    if (engine->lock_fd < 0) {
+        engine->lock_fd = file_open(engine->home_fd, "lock", O_RDWR | O_CREAT, 0600, err);
+        if (engine->lock_fd < 0)
+            return -1;
+    }
+    if (flock(engine->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return 1;
+    if (errno == EWOULDBLOCK || errno == EINTR)
+        return 0;
+    return error_set_errno(err, errno, "cannot lock %s", engine->home);
+}
+
+void home_unlock(struct engine *engine) {
+    file_close(&engine->lock_fd);
+}
+
+bool engine_is_driven(struct engine *engine) {
+    if (engine->driving)
+        return true;
+    int locked = home_lock(engine, NULL);
+    home_unlock(engine);
+    return locked == 0;
+}
+
+int engine_write(struct engine *engine, struct error **err) {
+    return store_in_transaction(engine->store) ? 0 : store_begin(engine->store, err);
+}

@@ -1,0 +1,356 @@
+/* What an attempt reads: from references to mounts, links and digests. */
+#include "private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static bool is_file(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+static bool sealed(const struct flight *flight) {
+    return flight->task->step->step->box == BOX_WISH_SEALED;
+}
+
+/* One thing found for a reference. */
+struct found {
+    char *source;
+    char digest[SHA256_HEX_SIZE + 8];
+};
+static void found_release(struct found *found) {
+    memory_free(found->source);
+}
+
+static void set_digest(struct found *found, const uint8_t digest[SHA256_SIZE]) {
+    hex_encode(digest, SHA256_SIZE, found->digest);
+}
+
+static int find_nothing(struct flight *flight, struct found *ret, struct error **err) {
+    ret->source = home_path(flight->engine, "empty");
+    (void)snprintf(ret->digest, sizeof(ret->digest), "nothing");
+    return ret->source ? 0 : error_set_memory(err);
+}
+
+static int find_in_source(struct flight *flight, const struct source *source, const char *path,
+                          struct found *ret, struct error **err) {
+    if (!source->path)
+        return find_nothing(flight, ret, err);
+    ret->source = path_join(source->path, path);
+    if (!ret->source)
+        return error_set_memory(err);
+    if (source->writable) {
+        flight->cacheable = false;
+        (void)snprintf(ret->digest, sizeof(ret->digest), "writable");
+        return 0;
+    }
+    uint8_t digest[SHA256_SIZE];
+    if (!source->manifest || !manifest_digest(source->manifest, path, digest))
+        return error_set(err, ERROR_NOT_FOUND, "the input has no \"%s\"", path);
+    set_digest(ret, digest);
+    return 0;
+}
+
+/* The manifest of a task's outputs; the last one read is kept, since many items of one step's
+ * outputs are asked for in a row. */
+static const struct manifest *manifest_of(struct task *task, struct error **err) {
+    struct run *run = task->step->run;
+    if (run->kept_manifest && memcmp(run->kept_key, task->key, SHA256_SIZE) == 0)
+        return run->kept_manifest;
+    OWN_STRING folder = result_folder(run->engine, task->key);
+    OWN_STRING path = folder ? path_join(folder, "manifest") : NULL;
+    if (!path) {
+        error_set_memory(err);
+        return NULL;
+    }
+    struct manifest *manifest = manifest_read(AT_FDCWD, path, err);
+    if (!manifest)
+        return NULL;
+    manifest_free(run->kept_manifest);
+    run->kept_manifest = manifest;
+    memcpy(run->kept_key, task->key, SHA256_SIZE);
+    return manifest;
+}
+
+static int find_in_task(struct flight *flight, struct task *task, const char *path,
+                        struct found *ret, struct error **err) {
+    if (!task || !task_has_data(task) || !task->has_output)
+        return find_nothing(flight, ret, err);
+    ret->source = result_path(task, path);
+    if (!ret->source)
+        return error_set_memory(err);
+    if (!*path) {
+        set_digest(ret, task->output);
+        return 0;
+    }
+    uint8_t digest[SHA256_SIZE];
+    const struct manifest *manifest = manifest_of(task, err);
+    if (!manifest)
+        return -1;
+    if (!manifest_digest(manifest, path, digest))
+        return error_set(err, ERROR_NOT_FOUND, "step %s left no \"%s\"", task->step->step->id,
+                         path);
+    set_digest(ret, digest);
+    return 0;
+}
+
+/* Where it is seen from inside, and how it gets there. `base` is /in or /in/NAME. */
+static int place(struct flight *flight, const struct found *found, const char *base,
+                 const char *name, struct error **err) {
+    const char *shown = NULL;
+    if (!sealed(flight)) {
+        shown = arena_copy_string(flight->arena, found->source);
+    } else {
+        shown = is_file(found->source)
+                    ? arena_format(flight->arena, "%s/%s", base, path_base_name(found->source))
+                    : arena_copy_string(flight->arena, base);
+        if (shown && flight_add_mount(flight, found->source, shown, false, err) < 0)
+            return -1;
+    }
+    if (!shown)
+        return error_set_memory(err);
+    json_t *inputs = json_object_get(flight->recipe, "inputs");
+    json_object_set_new(inputs, *name ? name : "in",
+                        json_pack("{s:s, s:s}", "digest", found->digest, "name",
+                                  is_file(found->source) ? path_base_name(found->source) : ""));
+    json_object_set_new(flight->in_paths, name, json_string(shown));
+    return 0;
+}
+
+/* A folder of links below the attempt's work folder, for what lies in several places. */
+static int place_farm(struct flight *flight, const char *farm, json_t *parts, const char *base,
+                      const char *name, struct error **err) {
+    OWN_STRING text = json_canonical(parts, err);
+    if (!text)
+        return -1;
+    struct found found = {.source = memory_copy_string(farm)};
+    uint8_t digest[SHA256_SIZE];
+    sha256_of(text, strlen(text), digest);
+    set_digest(&found, digest);
+    int result = found.source ? directory_make(AT_FDCWD, farm, 0755, err) : error_set_memory(err);
+    if (result == 0)
+        result = place(flight, &found, base, name, err);
+    found_release(&found);
+    return result;
+}
+
+/* ------------------------------------------------------------ many into one */
+
+struct join {
+    struct flight *flight;
+    const struct reference *reference;
+    const struct run_step *upstream;
+    const char *farm;
+    json_t *parts;
+};
+
+static int join_task(struct node *node, void *context, struct error **err) {
+    struct join *join = context;
+    struct task *task =
+        node->index < join->upstream->task_capacity ? join->upstream->tasks[node->index] : NULL;
+    if (!task || !task_has_data(task))
+        return 0;
+    CLEANUP(found_release) struct found found = {0};
+    if (find_in_task(join->flight, task, join->reference->path, &found, err) < 0)
+        return -1;
+    const char *key = *node->key ? node->key : "all";
+    OWN_STRING safe = path_is_safe_relative(key) ? memory_copy_string(key) : text_safe_name(key);
+    OWN_STRING target = safe ? path_join(join->farm, safe) : NULL;
+    if (!target)
+        return error_set_memory(err);
+    if (is_file(found.source)) {
+        if (directory_make(AT_FDCWD, target, 0755, err) < 0)
+            return -1;
+        OWN_STRING file = path_join(target, path_base_name(found.source));
+        if (!file)
+            return error_set_memory(err);
+        memory_free(target);
+        target = take(&file);
+    }
+    json_array_append_new(join->parts, json_pack("[s, s]", node->key, found.digest));
+    return flight_add_farm(join->flight, found.source, target, err);
+}
+
+static int prepare_join(struct flight *flight, const struct reference *reference, const char *base,
+                        struct error **err) {
+    struct run *run = flight->task->step->run;
+    OWN_JSON parts = json_array();
+    OWN_STRING farm =
+        memory_format("%s/in/%s", flight->work, *reference->name ? reference->name : "in");
+    if (!parts || !farm)
+        return error_set_memory(err);
+    struct join join = {flight, reference, &run->steps[reference->index], farm, parts};
+    struct node *top = node_at_level(flight->task->node, (uint32_t)reference->common);
+    if (axis_visit(join.upstream->axis, top, join_task, &join, err) < 0)
+        return -1;
+    return place_farm(flight, farm, parts, base, reference->name, err);
+}
+
+/* ------------------------------------------------------------------ the item */
+
+/* The files of a DICOM group, under their own names below the group's folder. */
+static int prepare_group(struct flight *flight, const struct node *node, const char *root,
+                         const struct manifest *manifest, const struct reference *reference,
+                         const char *base, struct error **err) {
+    OWN_JSON files = json_parse(node->files, strlen(node->files), err);
+    OWN_JSON parts = json_array();
+    OWN_STRING farm =
+        memory_format("%s/in/%s", flight->work, *reference->name ? reference->name : "in");
+    if (!files || !parts || !farm)
+        return files ? error_set_memory(err) : -1;
+    size_t index;
+    json_t *file;
+    json_array_foreach(files, index, file) {
+        const char *path = json_string_value(file);
+        uint8_t digest[SHA256_SIZE];
+        char text[SHA256_HEX_SIZE];
+        OWN_STRING source = path_join(root, path);
+        OWN_STRING target = path_join(farm, path);
+        if (!source || !target)
+            return error_set_memory(err);
+        if (!path_is_safe_relative(path) || !manifest || !manifest_digest(manifest, path, digest))
+            return error_set(err, ERROR_NOT_FOUND, "a file of the group is no longer there");
+        hex_encode(digest, sizeof(digest), text);
+        json_array_append_new(parts, json_pack("[s, s]", path, text));
+        if (flight_add_farm(flight, source, target, err) < 0)
+            return -1;
+    }
+    return place_farm(flight, farm, parts, base, reference->name, err);
+}
+
+static int prepare_item(struct flight *flight, const struct reference *reference, const char *base,
+                        struct error **err) {
+    struct task *task = flight->task;
+    struct run *run = task->step->run;
+    const struct node *node = node_at_level(task->node, (uint32_t)reference->level + 1);
+    const struct fan *fan = &run->pipeline->steps[task->step->step->axis[reference->level]].fan;
+    CLEANUP(found_release) struct found found = {0};
+    OWN_STRING path = path_join(fan->over.path, node->path);
+    if (!path)
+        return error_set_memory(err);
+    if (fan->over.kind == REFERENCE_STEP) {
+        struct run_step *upstream = &run->steps[fan->over.index];
+        struct task *other = upstream->tasks[node->parent->index];
+        if (node->files) {
+            OWN_STRING root = result_path(other, fan->over.path);
+            const struct manifest *manifest = manifest_of(other, err);
+            return manifest && root
+                       ? prepare_group(flight, node, root, manifest, reference, base, err)
+                       : -1;
+        }
+        if (find_in_task(flight, other, path, &found, err) < 0)
+            return -1;
+        return place(flight, &found, base, reference->name, err);
+    }
+    const struct source *source = fan->over.kind == REFERENCE_INPUT
+                                      ? &run->input_sources[fan->over.index]
+                                      : &run->parameter_sources[fan->over.index];
+    if (node->files) {
+        OWN_STRING root = path_join(source->path, fan->over.path);
+        return root ? prepare_group(flight, node, root, source->manifest, reference, base, err)
+                    : error_set_memory(err);
+    }
+    if (!*node->path && (fan->kind == FAN_CSV || fan->kind == FAN_JSON))
+        return 0; /* a row is no file: it is seen through ${item} */
+    if (find_in_source(flight, source, path, &found, err) < 0)
+        return -1;
+    return place(flight, &found, base, reference->name, err);
+}
+
+/* -------------------------------------------------------------- references */
+
+static int find_reference(struct flight *flight, const struct reference *reference,
+                          struct found *ret, struct error **err) {
+    struct run *run = flight->task->step->run;
+    if (reference->kind == REFERENCE_INPUT)
+        return find_in_source(flight, &run->input_sources[reference->index], reference->path, ret,
+                              err);
+    if (reference->kind == REFERENCE_PARAMETER)
+        return find_in_source(flight, &run->parameter_sources[reference->index], reference->path,
+                              ret, err);
+    return find_in_task(flight, graph_upstream(flight->task, reference->index), reference->path,
+                        ret, err);
+}
+
+static int prepare_reference(struct flight *flight, const struct reference *reference,
+                             struct error **err) {
+    const char *base =
+        *reference->name ? arena_format(flight->arena, "/in/%s", reference->name) : "/in";
+    if (!base)
+        return error_set_memory(err);
+    if (reference->kind == REFERENCE_ITEM)
+        return prepare_item(flight, reference, base, err);
+    if (reference->kind == REFERENCE_STEP && reference->relation == RELATION_JOIN)
+        return prepare_join(flight, reference, base, err);
+    CLEANUP(found_release) struct found found = {0};
+    if (find_reference(flight, reference, &found, err) < 0)
+        return -1;
+    return place(flight, &found, base, reference->name, err);
+}
+
+int flight_prepare_inputs(struct flight *flight, struct error **err) {
+    const struct step *step = flight->task->step->step;
+    for (size_t i = 0; i < step->input_count; i++)
+        if (prepare_reference(flight, &step->inputs[i], err) < 0)
+            return *step->inputs[i].name ? error_wrap(err, "in %s", step->inputs[i].name)
+                                         : error_wrap(err, "in");
+    return 0;
+}
+
+/* ----------------------------------------------------------- explicit mounts */
+
+/* A writable input that was left out: one folder of the run, shared by its steps. */
+static char *shared_folder(struct flight *flight, const char *name, bool file, struct error **err) {
+    const struct run *run = flight->task->step->run;
+    OWN_STRING path = home_path(flight->engine, "runs/%s/volumes/%s", run->name, name);
+    if (!path) {
+        error_set_memory(err);
+        return NULL;
+    }
+    OWN_STRING parent = file ? memory_copy_bytes(path, strlen(path) - strlen(name)) : NULL;
+    if (directory_make(AT_FDCWD, file ? parent : path, 0755, err) < 0)
+        return NULL;
+    if (file) {
+        OWN_FD fd = file_open(AT_FDCWD, path, O_WRONLY | O_CREAT, 0644, err);
+        if (fd < 0)
+            return NULL;
+    }
+    return take(&path);
+}
+
+static int prepare_mount(struct flight *flight, const struct step_mount *mount,
+                         struct error **err) {
+    const struct run *run = flight->task->step->run;
+    CLEANUP(found_release) struct found found = {0};
+    if (mount->is_fresh) {
+        found.source = path_join(flight->out, mount->name);
+        if (!found.source)
+            return error_set_memory(err);
+        if (directory_make(AT_FDCWD, found.source, 0777, err) < 0)
+            return -1;
+    } else if (mount->from.kind == REFERENCE_INPUT &&
+               run->pipeline->inputs[mount->from.index].writable &&
+               !run->input_sources[mount->from.index].path) {
+        flight->cacheable = false;
+        found.source = shared_folder(flight, run->pipeline->inputs[mount->from.index].name,
+                                     mount->is_file, err);
+        if (!found.source)
+            return -1;
+    } else if (find_reference(flight, &mount->from, &found, err) < 0) {
+        return -1;
+    }
+    if (mount->writable && !mount->is_fresh)
+        flight->cacheable = false;
+    json_object_set_new(json_object_get(flight->recipe, "mounts"), mount->target,
+                        json_string(found.digest));
+    return flight_add_mount(flight, found.source, mount->target, mount->writable, err);
+}
+
+int flight_prepare_mounts(struct flight *flight, struct error **err) {
+    const struct step *step = flight->task->step->step;
+    for (size_t i = 0; i < step->mount_count; i++)
+        if (prepare_mount(flight, &step->mounts[i], err) < 0)
+            return error_wrap(err, "mount %s", step->mounts[i].name);
+    return 0;
+}

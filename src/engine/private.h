@@ -1,0 +1,366 @@
+/* Private to engine/: a home, its runs and tasks as they are in memory. The database has the last
+ * word: all of this is rebuilt from it by run_load(). */
+#ifndef GLOVEBOX_ENGINE_PRIVATE_H
+#define GLOVEBOX_ENGINE_PRIVATE_H
+
+#include "data/data.h"
+#include "engine/engine.h"
+#include "store/store.h"
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+#include <uv.h>
+
+#define LEVELS_MAXIMUM      8
+#define TASKS_MAXIMUM       ((size_t)2 << 20) /* of one run */
+#define RUN_MEMORY_MAXIMUM  ((size_t)2 << 30)
+#define RESULT_JSON_MAXIMUM ((size_t)1 << 20)
+#define LOST_MAXIMUM        5 /* times that an attempt may be lost before its task fails */
+#define NAME_SIZE           128
+#define NOTE_CANCELLING     "cancelling"
+#define NEXT_POLLS          UINT16_MAX
+
+/* Why a task was skipped. The order stands in the database. */
+enum skip {
+    SKIP_NONE,
+    SKIP_WHEN,             /* its own `when` was false */
+    SKIP_UPSTREAM_SKIPPED, /* what it reads was never made */
+    SKIP_UPSTREAM_FAILED,
+    SKIP_PARTITION, /* a failure that on_failure: skip_partition tolerates */
+    SKIP_TRIGGER,   /* its trigger rule did not hold */
+    SKIP_PERSON,
+    SKIP_SELECTION, /* --only left it out */
+    SKIP_NOT_FIRED, /* no `next` ever named it */
+    SKIP_COUNT
+};
+
+/* A partition: one node of the tree that the fans make. */
+struct node {
+    const char *key;   /* "" for the root */
+    const char *path;  /* of the item below what was listed */
+    const char *item;  /* JSON text or NULL */
+    const char *files; /* JSON text or NULL */
+    struct node *parent;
+    uint32_t index, level;
+    UT_hash_handle hh; /* in its axis, by key */
+};
+struct range {
+    uint32_t first, count;
+    bool made;
+    uint8_t outcome; /* enum skip: stands for the tasks that were not made */
+};
+/* All partitions that one step's `foreach` made, below those of the axis above. */
+struct axis {
+    size_t fan_step;
+    struct axis *above; /* NULL for the root axis */
+    uint32_t level;
+    struct node **nodes;
+    size_t count, capacity;
+    struct node *by_key;
+    struct range *ranges; /* by index of the node above */
+    size_t range_capacity;
+};
+
+struct task {
+    int64_t id;
+    struct run_step *step;
+    struct node *node;
+    uint8_t state, cause, skip;
+    bool fresh, fired, fire_again, has_key, has_output, busy; /* busy: the pool works for it */
+    bool counted;                                             /* its resources are taken */
+    bool needed; /* its outputs were dropped, and somebody must read them */
+    bool reset;  /* by the command that is being applied */
+    bool woken;  /* in the run's list of tasks to look at */
+    uint16_t attempts, tries, lost;
+    uint16_t chosen; /* branch of `next` + 1, or NEXT_POLLS while none holds */
+    int exit;
+    uint32_t waiting; /* edges that are still open */
+    int64_t wake;
+    uint8_t key[SHA256_SIZE], output[SHA256_SIZE];
+    struct task *queue_next; /* in its step's ready queue, or among the woken */
+    struct flight *flight;   /* while an attempt is being prepared, runs, or is being finished */
+};
+
+struct counters {
+    uint32_t *items;
+    size_t capacity;
+};
+struct dependent {
+    struct run_step *step;
+    size_t edge;
+};
+struct run_step {
+    struct run *run;
+    const struct step *step;
+    struct axis *axis;
+    struct task **tasks; /* by index of the node */
+    size_t task_capacity;
+    uint32_t counts[TASK_STATE_COUNT];
+    uint32_t ok, failed, tolerated, skipped; /* of the final ones, as joins see them */
+    uint32_t fresh;
+    struct counters open[LEVELS_MAXIMUM + 1]; /* [l][i]: not final below node i of level l */
+    struct dependent *dependents;
+    size_t dependent_count;
+    struct task *queue_first, *queue_last; /* ready */
+    uint32_t in_flight;
+    unsigned weight; /* steps on the longest path from here to an end */
+    bool selected;
+    bool has_log_folder;
+    struct expression *when; /* compiled on first use */
+};
+
+enum manifest_of { MANIFEST_OF_INPUT, MANIFEST_OF_PARAMETER };
+struct source { /* an input or a file parameter, with what is in it */
+    const char *path;
+    struct manifest *manifest; /* NULL: not bound, or a writable input */
+    bool writable;
+};
+
+struct run {
+    struct engine *engine;
+    int64_t id;
+    char name[NAME_SIZE];
+    enum run_state state;
+    struct pipeline *pipeline;
+    json_t *parameters, *inputs, *selection;
+    char *output;
+    struct arena *arena;
+    struct run_step *steps;
+    struct axis **axes; /* one a fan step, plus the root at [step_count] */
+    struct source *input_sources, *parameter_sources;
+    bool sources_ready, sources_busy;
+    bool loading; /* counters are being rebuilt: nobody is woken */
+    struct task *woken_first, *woken_last;
+    struct task *reset_list; /* while a command is applied */
+    bool undone;             /* a fan was taken back by it */
+    bool stopping;           /* a failure ended it: nothing new starts but clean-up */
+    bool dropped_any;        /* some results lost their bytes by gc */
+    bool broken;             /* its inputs cannot be read */
+    bool cancelling;
+    bool finishing; /* outputs are being delivered */
+    bool ended;
+    uint32_t in_flight;             /* tasks launched or about to be */
+    struct manifest *kept_manifest; /* of the outputs with kept_key: see inputs.c */
+    uint8_t kept_key[SHA256_SIZE];
+    uint32_t pool;           /* pieces of work in the pool */
+    struct run_step **order; /* by weight, heaviest first */
+    struct run *next;
+};
+
+/* An attempt on its way: see flight.c. */
+struct flight;
+
+struct engine {
+    char *home;
+    int home_fd, lock_fd;
+    bool read_only;
+    struct store *store;
+    int64_t data_version;
+    json_t *policy;
+    const struct driver *driver;
+    struct compute *compute;
+    struct compute_capacity capacity;
+    double cpus_taken;
+    uint64_t memory_taken;
+    unsigned gpus_taken;
+    uv_loop_t *loop;
+    bool driving, dirty;
+    struct error *failure; /* ends the drive */
+    struct run *runs;
+    struct flight *launches; /* prepared in this turn: launched after the commit */
+    struct flight *flights;  /* all, to find one by its job's name */
+    struct flight *landed;   /* stored in this turn: forgotten after the commit */
+    struct expression_cache *expressions;
+    char *own_folder; /* of our executable, mounted for tools */
+};
+
+/* ------------------------------------------------------------------- home.c */
+char *home_path(const struct engine *engine, const char *format, ...) PRINTF_LIKE(2, 3) MUST_CHECK;
+/* 1: we hold the lock now; 0: somebody else does; -1: error. */
+int home_lock(struct engine *engine, struct error **err) MUST_CHECK;
+void home_unlock(struct engine *engine);
+/* Opens a transaction unless one is open. The turn's end commits. */
+int engine_write(struct engine *engine, struct error **err) MUST_CHECK;
+const char *engine_who(void);
+
+/* ------------------------------------------------------------------- load.c */
+/* Builds a run from the database. */
+int run_load(struct engine *engine, const char *name, struct run **ret,
+             struct error **err) MUST_CHECK;
+void run_free(struct run *run);
+void run_cleanup(struct run **run);
+/* Forgets and rebuilds tasks and counters after commands changed them in the database. */
+int run_reload(struct run *run, struct error **err) MUST_CHECK;
+int64_t run_id_of(struct engine *engine, const char *name, struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------- axis.c */
+struct node *node_at_level(struct node *node, uint32_t level);
+struct node *axis_add(struct run *run, struct axis *axis, struct node *above, const char *key,
+                      struct error **err) MUST_CHECK;
+/* Calls `use` for every node of `axis` below (or at) `node`, which lies on one of its axes. */
+typedef int (*node_visitor)(struct node *node, void *context, struct error **err);
+int axis_visit(const struct axis *axis, struct node *node, node_visitor use, void *context,
+               struct error **err) MUST_CHECK;
+struct range *axis_range(struct axis *axis, const struct node *above,
+                         struct error **err) MUST_CHECK;
+uint32_t *counter_at(struct run_step *step, uint32_t level, uint32_t index,
+                     struct error **err) MUST_CHECK;
+
+struct node *axis_find(const struct axis *axis, const char *key);
+void axis_clear(struct axis *axis);
+
+/* ------------------------------------------------------------------ graph.c */
+/* Makes the task object of a step at a node (already in the database, or about to be). */
+struct task *task_new(struct run_step *step, struct node *node, struct error **err) MUST_CHECK;
+/* A fan below `above` has been made with `count` nodes: opens and closes counters. */
+int graph_expanded(struct run *run, struct axis *axis, struct node *above,
+                   struct error **err) MUST_CHECK;
+/* Sets how many edges the task waits for, from what is final already. */
+int graph_connect(struct task *task, struct error **err) MUST_CHECK;
+/* Tells everybody who waits that `task` became final. */
+int graph_settled(struct task *task, struct error **err) MUST_CHECK;
+/* A final task is open again. */
+int graph_reopened(struct task *task, struct error **err) MUST_CHECK;
+/* Puts a waiting task on the list of those to look at; graph_drain() looks: a task stays, becomes
+ * ready, or is skipped. A list and not a recursion: chains may be long. */
+void graph_wake(struct task *task);
+int graph_drain(struct run *run, struct error **err) MUST_CHECK;
+/* Counts a task that is final when a run is loaded. */
+int graph_count_final(struct task *task, struct error **err) MUST_CHECK;
+int graph_fire(struct task *task, struct error **err) MUST_CHECK;
+/* The upstream task that an edge or reference (not a join) means. */
+struct task *graph_upstream(const struct task *task, size_t step);
+bool task_counts_as_failed(const struct task *task);
+bool task_has_data(const struct task *task);
+
+/* ------------------------------------------------------------------ state.c */
+/* The one function that changes a task's state: memory, database and event together.
+ * `reason` says why in words, or NULL. */
+int task_move(struct task *task, enum task_state state, const char *reason,
+              struct error **err) MUST_CHECK;
+int task_skip(struct task *task, enum skip skip, struct error **err) MUST_CHECK;
+const char *skip_sentence(enum skip skip);
+int run_move(struct run *run, enum run_state state, const char *note,
+             struct error **err) MUST_CHECK;
+int event_add(struct engine *engine, int64_t run, int64_t task, const char *kind, json_t *data,
+              struct error **err) MUST_CHECK; /* takes over data */
+
+/* ----------------------------------------------------------------- expand.c */
+/* Makes the partitions of a fan below `above`, with the tasks of all steps on its axis. */
+int expand_make(struct run *run, size_t fan_step, struct node *above,
+                const struct partition_list *list, struct error **err) MUST_CHECK;
+/* The upstream of this fan below `above` will never give data. */
+int expand_blocked(struct run *run, size_t fan_step, struct node *above, enum skip outcome,
+                   struct error **err) MUST_CHECK;
+/* A task became final: makes (or closes) the fans over its outputs. */
+int expand_after(struct task *task, struct error **err) MUST_CHECK;
+/* The same for all final tasks: after a run was loaded. */
+int expand_ready(struct run *run, struct error **err) MUST_CHECK;
+/* Lists a fan's partitions; safe in the pool. */
+int expand_list(struct run *run, const struct fan *fan, const char *path,
+                const struct manifest *manifest, struct partition_list *list,
+                struct error **err) MUST_CHECK;
+int expand_check(const struct run *run, size_t fan_step, const struct partition_list *list,
+                 struct error **err) MUST_CHECK;
+/* A fan over an input was listed (or could not be: takes over `problem`). */
+int expand_from_source(struct run *run, size_t fan_step, const struct partition_list *list,
+                       struct error *problem, struct error **err) MUST_CHECK;
+
+/* ---------------------------------------------------------------- sources.c */
+/* Reads (hashes) inputs and file parameters in the pool; then the run goes on. */
+int sources_begin(struct run *run, struct error **err) MUST_CHECK;
+
+/* ----------------------------------------------------------------- values.c */
+/* {params, inputs, partition, item, results, run, step, in, out} for templates and jq. */
+json_t *values_of(struct task *task, bool with_results, struct error **err) MUST_CHECK;
+/* What `.` is in a step's `when`: the result of what it reads. */
+json_t *value_input(struct task *task, struct error **err) MUST_CHECK;
+json_t *task_result(struct task *task, struct error **err) MUST_CHECK; /* null when none */
+int task_test_when(struct task *task, bool *ret, struct error **err) MUST_CHECK;
+
+/* --------------------------------------------------------------- schedule.c */
+void schedule_queue(struct task *task);
+void schedule_unqueue(struct task *task);
+int schedule_dispatch(struct engine *engine, struct error **err) MUST_CHECK;
+/* Gives back what a task had taken. */
+void schedule_release(struct task *task);
+void schedule_take(struct task *task); /* of an attempt that was found running */
+bool schedule_fits_at_all(const struct engine *engine, const struct step *step);
+
+/* ----------------------------------------------------------------- flight.c */
+/* Starts an attempt: inputs, key, reuse or command line; launch follows after the commit. */
+int flight_begin(struct task *task, struct error **err) MUST_CHECK;
+/* After the commit: hands over what was prepared in this turn, forgets what was stored. */
+int flight_after_commit(struct engine *engine, struct error **err) MUST_CHECK;
+/* Finds an attempt again that was running when the last driver of the home went away. */
+int flight_attach(struct task *task, struct error **err) MUST_CHECK;
+void flight_exited(void *engine, const struct exit_report *report);
+int flight_stop(struct task *task, enum cause cause, struct error **err) MUST_CHECK;
+void flight_free(struct flight *flight);
+/* The outputs of a final task are known but dropped: it runs once more before others go on. */
+int flight_need(struct task *task, struct error **err) MUST_CHECK;
+
+/* --------------------------------------------------------------- prepare.c */
+#include "engine/flight.h"
+
+/* ----------------------------------------------------------------- people.c */
+/* A ready task that needs no process: people, time, dummy, notify. */
+int people_begin(struct task *task, struct error **err) MUST_CHECK;
+/* Looks at sleeping and deciding tasks: time, files, conditions. */
+int people_poll(struct run *run, int64_t now, struct error **err) MUST_CHECK;
+int people_decide(struct task *task, bool approved, const char *note, const char *who,
+                  struct error **err) MUST_CHECK;
+char *people_review_folder(struct task *task, struct error **err) MUST_CHECK;
+/* ------------------------------------------------------------------- next.c */
+/* After a success: fires what `next` names. */
+int next_follow(struct task *task, struct error **err) MUST_CHECK;
+/* A task's work is done: it succeeds, or sleeps until a condition of `next` holds. */
+int next_settle(struct task *task, struct error **err) MUST_CHECK;
+int next_wake(struct task *task, struct error **err) MUST_CHECK;
+
+/* ---------------------------------------------------------------- command.c */
+int commands_apply(struct engine *engine, bool *ret_any, struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------ drive.c */
+/* Loads a run and sets it going. */
+int drive_take_up(struct engine *engine, const char *name, struct run **ret,
+                  struct error **err) MUST_CHECK;
+void engine_touch(struct engine *engine); /* there is something to do in the next turn */
+void engine_fail(struct engine *engine, struct error *error);
+struct run *engine_loaded_run(struct engine *engine, int64_t id);
+/* Runs `work` in the pool, then `done` on the loop thread. Without a loop: both at once. */
+struct pool_job {
+    uv_work_t request;
+    struct run *run;
+    void (*work)(struct pool_job *job);
+    int (*done)(struct pool_job *job, struct error **err); /* frees the job */
+};
+int pool_queue(struct run *run, struct pool_job *job, struct error **err) MUST_CHECK;
+
+/* ----------------------------------------------------------------- record.c */
+/* Delivers outputs and writes the run's record; in the pool. */
+int record_finish(struct run *run, enum run_state state, struct error **err) MUST_CHECK;
+int record_write(struct run *run, struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------- query.c */
+/* The status with all that went in: parameters, inputs, digests. */
+json_t *query_record(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
+json_t *query_time(int64_t wall);
+json_t *query_parse(const char *text); /* JSON null when it is none */
+/* Index of a step, -1 for NULL; ERROR_NOT_FOUND with the nearest name. */
+int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
+               struct error **err) MUST_CHECK;
+/* -------------------------------------------------------------- query-task.c */
+/* Every task with all its attempts. */
+int query_attempts(struct engine *engine, const char *run,
+                   int (*use)(const json_t *task, void *context, struct error **err), void *context,
+                   struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------ result.c */
+char *result_folder(const struct engine *engine, const uint8_t key[SHA256_SIZE]) MUST_CHECK;
+/* Folder (or file) with a task's outputs at `path`; an empty folder when it left none. */
+char *result_path(const struct task *task, const char *path) MUST_CHECK;
+
+extern const struct store_migrations home_migrations;
+
+#endif

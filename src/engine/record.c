@@ -1,0 +1,190 @@
+/* The end of a run: outputs are delivered, and a record is written that a stranger can read. */
+#include "private.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+struct delivery {
+    char *source, *target;
+};
+struct finish_run_job {
+    struct pool_job job;
+    enum run_state state;
+    struct delivery *items;
+    size_t count, capacity;
+    struct error *failure;
+};
+
+static void finish_run_job_free(struct finish_run_job *job) {
+    if (!job)
+        return;
+    for (size_t i = 0; i < job->count; i++) {
+        memory_free(job->items[i].source);
+        memory_free(job->items[i].target);
+    }
+    memory_free(job->items);
+    error_free(job->failure);
+    memory_free(job);
+}
+
+static void finish_run_job_cleanup(struct finish_run_job **job) {
+    finish_run_job_free(*job);
+}
+
+static int add_delivery(struct finish_run_job *job, const char *source, const char *target,
+                        struct error **err) {
+    if (array_reserve(&job->items, &job->capacity, job->count, sizeof(*job->items), TASKS_MAXIMUM,
+                      err) < 0)
+        return -1;
+    struct delivery *item = &job->items[job->count++];
+    item->source = memory_copy_string(source);
+    item->target = memory_copy_string(target);
+    return item->source && item->target ? 0 : error_set_memory(err);
+}
+
+/* ------------------------------------------------------------------- outputs */
+
+struct gather {
+    struct finish_run_job *job;
+    const struct run_step *step;
+    const struct pipeline_output *output;
+};
+
+static bool is_file(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/* A file keeps its ending: output `report` from report/all.pdf becomes report.pdf. */
+static char *target_of(const struct run *run, const char *name, const char *key,
+                       const char *source) {
+    bool file = is_file(source);
+    const char *dot = file ? strrchr(path_base_name(source), '.') : NULL;
+    if (!*key)
+        return memory_format("%s/%s%s", run->output, name, dot ? dot : "");
+    OWN_STRING part = path_is_safe_relative(key) ? memory_copy_string(key) : text_safe_name(key);
+    if (!part)
+        return NULL;
+    return file ? memory_format("%s/%s/%s/%s", run->output, name, part, path_base_name(source))
+                : memory_format("%s/%s/%s", run->output, name, part);
+}
+
+static int gather_output(struct node *node, void *context, struct error **err) {
+    struct gather *gather = context;
+    struct task *task =
+        node->index < gather->step->task_capacity ? gather->step->tasks[node->index] : NULL;
+    if (!task || !task_has_data(task) || !task->has_output)
+        return 0;
+    OWN_STRING source = result_path(task, gather->output->from.path);
+    if (!source)
+        return error_set_memory(err);
+    if (!file_exists(AT_FDCWD, source))
+        return 0;
+    OWN_STRING target = target_of(task->step->run, gather->output->name, node->key, source);
+    return target ? add_delivery(gather->job, source, target, err) : error_set_memory(err);
+}
+
+static int gather_outputs(struct run *run, struct finish_run_job *job, struct error **err) {
+    struct node *root = run->axes[run->pipeline->step_count]->nodes[0];
+    for (size_t i = 0; i < run->pipeline->output_count; i++) {
+        const struct pipeline_output *output = &run->pipeline->outputs[i];
+        if (output->from.kind != REFERENCE_STEP)
+            continue;
+        struct gather gather = {job, &run->steps[output->from.index], output};
+        if (axis_visit(gather.step->axis, root, gather_output, &gather, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* In the pool. */
+static void deliver(struct pool_job *base) {
+    struct finish_run_job *job = (struct finish_run_job *)base;
+    for (size_t i = 0; i < job->count; i++) {
+        const struct delivery *item = &job->items[i];
+        OWN_STRING parent =
+            memory_copy_bytes(item->target, (size_t)(path_base_name(item->target) - item->target));
+        if (!parent) {
+            error_set_memory(&job->failure);
+            return;
+        }
+        if (directory_make(AT_FDCWD, parent, 0755, &job->failure) < 0 ||
+            tree_copy(AT_FDCWD, item->source, AT_FDCWD, item->target, &job->failure) < 0) {
+            error_wrap(&job->failure, "outputs");
+            return;
+        }
+    }
+}
+
+/* -------------------------------------------------------------------- record */
+
+static int append_task(const json_t *task, void *context, struct error **err) {
+    OWN_STRING text = json_canonical(task, err);
+    if (!text)
+        return -1;
+    buffer_append(context, text);
+    buffer_append_char(context, '\n');
+    return 0;
+}
+
+static int write_json(const char *path, const json_t *json, struct error **err) {
+    char *text = json_dumps(json, JSON_INDENT(2) | JSON_SORT_KEYS);
+    OWN_STRING own = text;
+    return own ? file_write_atomic(AT_FDCWD, path, own, strlen(own), 0600, err)
+               : error_set_memory(err);
+}
+
+int record_write(struct run *run, struct error **err) {
+    struct engine *engine = run->engine;
+    OWN_STRING record = home_path(engine, "runs/%s/run.json", run->name);
+    OWN_STRING pipeline = home_path(engine, "runs/%s/pipeline.json", run->name);
+    OWN_STRING tasks = home_path(engine, "runs/%s/tasks.jsonl", run->name);
+    OWN_JSON status = query_record(engine, run->name, err);
+    OWN_BUFFER lines = {.maximum = (size_t)1 << 30};
+    if (!status)
+        return -1;
+    if (!record || !pipeline || !tasks)
+        return error_set_memory(err);
+    if (write_json(record, status, err) < 0 ||
+        write_json(pipeline, run->pipeline->document, err) < 0)
+        return -1;
+    if (query_attempts(engine, run->name, append_task, &lines, err) < 0 ||
+        buffer_check(&lines, err) < 0)
+        return -1;
+    return file_write_atomic(AT_FDCWD, tasks, buffer_text(&lines), lines.size, 0600, err);
+}
+
+static int delivered(struct pool_job *base, struct error **err) {
+    CLEANUP(finish_run_job_cleanup) struct finish_run_job *job = (struct finish_run_job *)base;
+    struct run *run = base->run;
+    run->finishing = false;
+    run->ended = true;
+    enum run_state state = job->state;
+    const char *note = NULL;
+    if (job->failure) {
+        state = RUN_FAILED;
+        note = job->failure->message;
+        if (event_add(run->engine, run->id, 0, "problem", json_pack("{s:s}", "message", note),
+                      err) < 0)
+            return -1;
+    }
+    if (run_move(run, state, note, err) < 0)
+        return -1;
+    OWN_ERROR problem = NULL;
+    if (record_write(run, &problem) < 0)
+        log_message(LOG_WARNING, "the record of run %s could not be written: %s", run->name,
+                    problem->message);
+    return 0;
+}
+
+int record_finish(struct run *run, enum run_state state, struct error **err) {
+    CLEANUP(finish_run_job_cleanup) struct finish_run_job *job = memory_allocate(sizeof(*job));
+    if (!job)
+        return error_set_memory(err);
+    job->job = (struct pool_job){.run = run, .work = deliver, .done = delivered};
+    job->state = state;
+    run->finishing = true;
+    if (state == RUN_SUCCEEDED && gather_outputs(run, job, err) < 0)
+        return -1;
+    return pool_queue(run, &take(&job)->job, err);
+}

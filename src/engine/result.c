@@ -1,0 +1,17 @@
+/* Where results lie: HOME/results/ab/abcd…/{output/, manifest}, by the digest of the recipe. */
+#include "private.h"
+
+char *result_folder(const struct engine *engine, const uint8_t key[SHA256_SIZE]) {
+    char text[SHA256_HEX_SIZE];
+    hex_encode(key, SHA256_SIZE, text);
+    return home_path(engine, "results/%.2s/%s", text, text);
+}
+
+char *result_path(const struct task *task, const char *path) {
+    const struct engine *engine = task->step->run->engine;
+    if (!task_has_data(task) || !task->has_output)
+        return home_path(engine, "empty");
+    OWN_STRING folder = result_folder(engine, task->key);
+    OWN_STRING output = folder ? path_join(folder, "output") : NULL;
+    return output ? path_join(output, path) : NULL;
+}

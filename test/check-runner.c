@@ -1,0 +1,68 @@
+/*
+ * Reads pipeline files as `glovebox check` does and prints what it finds: diagnostics to standard
+ * error, exit 3 when there are errors. For tests of the language alone.
+ *   check-runner [--images] [--graph text|dot|mermaid|json] [--schema] [--document] FILE…
+ */
+#include "pipeline/pipeline.h"
+
+#include <unistd.h>
+
+static const char *const tools[] = {"dicom-fetch", "dicom-anonymize", "dicom-dump", "dicom-convert",
+                                    "classify",    "report"};
+
+static int print_json(json_t *json) {
+    char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+    if (!text)
+        return 1;
+    puts(text);
+    memory_free(text);
+    return 0;
+}
+
+static int check(const char *path, const struct pipeline_options *options, const char *graph,
+                 bool document) {
+    struct diagnostics diagnostics = {0};
+    OWN_ERROR error = NULL;
+    OWN_BUFFER out = {0};
+    OWN_PIPELINE pipeline = pipeline_load(path, options, &diagnostics, &error);
+    diagnostics_print(&diagnostics, false, &out);
+    fputs(buffer_text(&out), stderr);
+    if (!pipeline && !diagnostics.count)
+        fprintf(stderr, "%s: error: %s\n", path, error->message);
+    diagnostics_release(&diagnostics);
+    if (!pipeline)
+        return 3;
+    if (document)
+        return print_json(pipeline->document);
+    static const char *const formats[] = {"text", "dot", "mermaid", "json"};
+    buffer_clear(&out);
+    for (size_t i = 0; graph && i < ARRAY_SIZE(formats); i++)
+        if (text_equal(graph, formats[i]) &&
+            pipeline_graph(pipeline, (enum graph_format)i, 100, false, NULL, &out, &error) < 0)
+            fprintf(stderr, "%s\n", error->message);
+    fputs(buffer_text(&out), stdout);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    struct pipeline_options options = {.tools = tools, .tool_count = ARRAY_SIZE(tools)};
+    const char *graph = NULL;
+    bool document = false;
+    int status = 0;
+    for (int i = 1; i < argc; i++) {
+        if (text_equal(argv[i], "--images")) {
+            options.can_run_images = true;
+        } else if (text_equal(argv[i], "--document")) {
+            document = true;
+        } else if (text_equal(argv[i], "--graph") && i + 1 < argc) {
+            graph = argv[++i];
+        } else if (text_equal(argv[i], "--schema")) {
+            OWN_JSON schema = pipeline_schema(NULL);
+            return print_json(schema);
+        } else {
+            int result = check(argv[i], &options, graph, document);
+            status = result ? result : status;
+        }
+    }
+    return status;
+}
