@@ -168,12 +168,15 @@ static void use_path(struct rewriting *rewriting, const char *inside) {
 static const struct node *find_use(struct rewriting *rewriting, const char *inside) {
     const struct node *whole = rewriting->whole;
     const struct source *source = whole->source;
-    unsigned line = 1, column = 1;
-    if (!source->text)
+    unsigned line = whole->line, column = whole->column;
+    if (!source->text || whole->offset > source->size)
         return whole;
-    for (const char *at = source->text; *at; at++) {
-        bool reached = line > whole->line || (line == whole->line && column >= whole->column);
-        if (reached && at[0] == '$' && at[1] == '{') {
+    /* Escapes and indentation make a text longer in the file than it is. */
+    const char *at = source->text + whole->offset, *end = source->text + source->size;
+    if ((size_t)(end - at) > 4 * whole->text_size + 4000)
+        end = at + 4 * whole->text_size + 4000;
+    for (; at < end; at++) {
+        if (at[0] == '$' && at[1] == '{') {
             const char *from = at + 2 + strspn(at + 2, " \t");
             if (text_starts_with(from, inside)) {
                 struct node *place = node_new(rewriting->loader->arena, whole, NODE_STRING);
