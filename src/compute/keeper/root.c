@@ -200,7 +200,7 @@ static int make_folders(const struct box *box) {
             return -1;
     }
     for (size_t i = 0; i < box->folder_count; i++) {
-        char source[4128];
+        char source[64];
         (void)snprintf(source, sizeof(source), "%s/%s", box->stage, box->folders[i]);
         if (mkdir(box->folders[i], 0755) < 0 ||
             mount(source, box->folders[i], NULL, MS_BIND | MS_REC, NULL) < 0)
@@ -236,7 +236,7 @@ static int enter(void) {
 }
 
 enum stage root_make(struct root *root) {
-    char path[4112];
+    char path[64];
     uint64_t scratch = root->launch->message->scratch;
     choose_user(root);
     (void)snprintf(path, sizeof(path), "%s/root", root->box->stage);
