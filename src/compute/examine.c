@@ -77,8 +77,7 @@ static int launch_trial(struct compute *compute, const char *folder, struct erro
     return driver->flush(compute, err);
 }
 
-static int run_trial(uv_loop_t *loop, const char *folder, struct trial *trial,
-                     struct error **err) {
+static int run_trial(uv_loop_t *loop, const char *folder, struct trial *trial, struct error **err) {
     const struct driver *driver = compute_driver("process");
     struct compute_host host = {.loop = loop,
                                 .home = folder,
@@ -175,10 +174,10 @@ static int judge_box(struct compute_checks *checks, const char *sandbox, struct 
                   : add(checks, "task user", CHECK_OK,
                         "tasks run as this user, in a user namespace, without capabilities", NULL,
                         err);
-    bad = bad ? bad
-              : judge_limit(checks, "cgroup memory", sandbox, "memory",
-                            "not to be had: memory is limited for each process by rlimit only",
-                            err);
+    bad =
+        bad ? bad
+            : judge_limit(checks, "cgroup memory", sandbox, "memory",
+                          "not to be had: memory is limited for each process by rlimit only", err);
     bad = bad ? bad
               : judge_limit(checks, "cgroup cpu", sandbox, "cpu",
                             "not to be had: processor time is not limited", err);
@@ -222,7 +221,7 @@ int compute_examine(const char *home, struct compute_checks *ret, struct error *
         bad = add(&checks, "namespaces", CHECK_MISSING, "not tried: there is no keeper", NULL, err);
     else if (try_box(home, &trial, &error) < 0 || trial.cause != CAUSE_NONE)
         bad = add(&checks, "namespaces", CHECK_MISSING,
-                  error           ? error->message
+                  error             ? error->message
                   : trial.detail[0] ? trial.detail
                                     : cause_name(trial.cause),
                   geteuid() == 0 ? "inside a container, allow it to make namespaces"

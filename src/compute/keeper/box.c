@@ -223,8 +223,8 @@ static void run_child(struct setup *setup) {
         fail(outcome, STAGE_NETWORK);
     if (sethostname("glovebox", 8) < 0)
         fail(outcome, STAGE_ROOT);
-    struct root root = {.box = keeper->box, .launch = setup->launch, .outcome = outcome,
-                        .log = setup->job->log};
+    struct root root = {
+        .box = keeper->box, .launch = setup->launch, .outcome = outcome, .log = setup->job->log};
     bool alone = (setup->job->sandbox & SANDBOX_PROCESSES_USER) && message->processes &&
                  !keeper->box->privileged;
     int self = alone ? open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;

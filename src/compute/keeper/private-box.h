@@ -59,7 +59,7 @@ struct root {
     const struct launch *launch;
     struct outcome *outcome;
     int log;
-    int fd; /* the root folder */
+    int fd;     /* the root folder */
     uid_t user; /* who the task will be: set by root_make */
     gid_t group;
 };

@@ -13,8 +13,8 @@
 static int open_inside(int root, const char *path) {
     /* Folders that are mounted writable may hold links made by earlier tasks. */
     struct open_how how = {.flags = O_PATH | O_CLOEXEC,
-                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS |
-                                      RESOLVE_NO_MAGICLINKS};
+                           .resolve =
+                               RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
     return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 }
 
@@ -72,8 +72,8 @@ static int mount_tmpfs(const char *target, uint64_t size, const char *mode) {
 /* A detached copy of the mount at the source, with its attributes; `map` < 0: owners as they
  * are. */
 static int open_mount(const struct launch_mount *wanted, int map) {
-    int tree = open_tree(AT_FDCWD, wanted->source,
-                         OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    int tree =
+        open_tree(AT_FDCWD, wanted->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
     if (tree < 0)
         return -1;
     struct mount_attr set = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
@@ -132,8 +132,8 @@ static int mount_fresh(const struct root *root, const struct launch_mount *wante
     if (place < 0)
         return -1;
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", place);
-    int bad = mount_tmpfs(path, scratch ? scratch : DEFAULT_SCRATCH,
-                          wanted->writable ? "1777" : "755");
+    int bad =
+        mount_tmpfs(path, scratch ? scratch : DEFAULT_SCRATCH, wanted->writable ? "1777" : "755");
     int number = errno;
     close(place);
     errno = number;

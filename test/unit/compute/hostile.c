@@ -148,8 +148,8 @@ static void try_network(int port) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     (void)snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "glovebox-hostile-%d", port);
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-                                 strlen(name.sun_path + 1));
+    socklen_t size =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name.sun_path + 1));
     try_call("connect to an abstract socket", connect(fd, (struct sockaddr *)&name, size));
     try_call("packet socket", socket(AF_PACKET, SOCK_RAW, 0));
     try_call("raw socket", socket(AF_INET, SOCK_RAW, IPPROTO_ICMP));
@@ -157,10 +157,10 @@ static void try_network(int port) {
     try_call("kernel crypto socket", socket(AF_ALG, SOCK_SEQPACKET, 0));
     struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(80)};
     int low = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    tell("own loopback works (is meant to)", !(low >= 0 && (own.sin_port = htons(8080)) &&
-                                               bind(low, (struct sockaddr *)&own, sizeof(own)) == 0 &&
-                                               listen(low, 1) == 0 &&
-                                               connect_to("127.0.0.1", 8080) == 0));
+    tell("own loopback works (is meant to)",
+         !(low >= 0 && (own.sin_port = htons(8080)) &&
+           bind(low, (struct sockaddr *)&own, sizeof(own)) == 0 && listen(low, 1) == 0 &&
+           connect_to("127.0.0.1", 8080) == 0));
 }
 
 static void try_privileges(void) {

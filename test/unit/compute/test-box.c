@@ -31,20 +31,21 @@ static bool write_text(const char *folder, const char *name, const char *text, m
 TEST(what_a_task_sees) {
     struct bed bed;
     REQUIRE(bed_make(&bed));
-    struct job job = boxed(&bed, "see", SHELL("id -un; hostname; pwd; ls /; echo x >/tmp/y && cat /tmp/y; "
-                                              "echo to-stdout >>/dev/stdout; ls /home | wc -l"));
+    struct job job = boxed(&bed, "see",
+                           SHELL("id -un; hostname; pwd; ls /; echo x >/tmp/y && cat /tmp/y; "
+                                 "echo to-stdout >>/dev/stdout; ls /home | wc -l"));
     const struct report *report = bed_run(&bed, &job);
     REQUIRE(report);
     CHECK_INTEGER(report->cause, CAUSE_NONE);
     const char *log = bed_log(&bed);
-        CHECK(text_starts_with(log, "glovebox\nglovebox\n/\nbin\n"));
+    CHECK(text_starts_with(log, "glovebox\nglovebox\n/\nbin\n"));
     CHECK(strstr(log, "\nx\n"));
     CHECK(!strstr(log, "root\n"));
     CHECK(text_ends_with(log, "\nto-stdout\n0\n"));
     CHECK(strstr(report->sandbox, "namespaces: mount,pid,ipc,uts,net"));
     CHECK(strstr(report->sandbox, "; seccomp"));
-    CHECK(strstr(report->sandbox,
-                 geteuid() == 0 ? "; unprivileged user" : ",user; no capabilities"));
+    CHECK(
+        strstr(report->sandbox, geteuid() == 0 ? "; unprivileged user" : ",user; no capabilities"));
     struct stat status;
     REQUIRE(stat(bed.log, &status) == 0);
     CHECK_INTEGER(status.st_uid, geteuid()); /* lent and given back */
@@ -94,9 +95,10 @@ TEST(mounts_and_owners) {
                                      {.source = single, .target = "/data/one.txt"},
                                      {.source = NULL, .target = "/fresh", .writable = true}};
     struct job job =
-        boxed(&bed, "mounts", SHELL("cat /input/file one.txt && cp /input/file output/copy && "
-                                    "mkdir output/folder && touch /fresh/x && "
-                                    "! touch /input/new 2>/dev/null && ! echo x 2>/dev/null >one.txt"));
+        boxed(&bed, "mounts",
+              SHELL("cat /input/file one.txt && cp /input/file output/copy && "
+                    "mkdir output/folder && touch /fresh/x && "
+                    "! touch /input/new 2>/dev/null && ! echo x 2>/dev/null >one.txt"));
     job.mounts = mounts;
     job.mount_count = 4;
     job.directory = "/data";
@@ -159,7 +161,8 @@ static void attack(struct bed *bed) {
     OWN_STRING input = path_join(bed->home, "input");
     OWN_STRING secret = path_join(bed->home, "secret");
     OWN_STRING folder = process_executable_directory(NULL);
-    OWN_STRING program = path_join(folder, getenv("HOSTILE") ? getenv("HOSTILE") : "unit/compute/hostile");
+    OWN_STRING program =
+        path_join(folder, getenv("HOSTILE") ? getenv("HOSTILE") : "unit/compute/hostile");
     REQUIRE(mkdir(input, 0755) == 0 && write_text(input, "file", "x", 0644));
     REQUIRE(write_text(bed->home, "secret", "x", 0644));
     REQUIRE(access(program, X_OK) == 0);
@@ -171,8 +174,12 @@ static void attack(struct bed *bed) {
     struct compute_mount mounts[] = {{.source = program, .target = "/hostile"},
                                      {.source = input, .target = "/input"}};
     const char *const arguments[] = {"/hostile", secret, port_text, "/input", NULL};
-    struct job job = {.name = "hostile", .arguments = arguments, .mounts = mounts,
-                      .mount_count = 2,  .work = bed->work,      .log = bed->log,
+    struct job job = {.name = "hostile",
+                      .arguments = arguments,
+                      .mounts = mounts,
+                      .mount_count = 2,
+                      .work = bed->work,
+                      .log = bed->log,
                       .box = BOX_SEALED};
     const struct report *report = bed_run(bed, &job);
     REQUIRE(report);
@@ -264,7 +271,8 @@ static size_t count_processes(const char *text) {
 TEST(a_killed_keeper_takes_its_boxes_along) {
     struct bed bed;
     REQUIRE(bed_make(&bed));
-    struct job job = boxed(&bed, "doomed", SHELL("sleep 98765.25 & setsid sleep 98765.25 & sleep 98765.25"));
+    struct job job =
+        boxed(&bed, "doomed", SHELL("sleep 98765.25 & setsid sleep 98765.25 & sleep 98765.25"));
     REQUIRE(bed_launch(&bed, &job));
     bed_pause(&bed, 300);
     CHECK_INTEGER(count_processes("98765.25") >= 3, true);
@@ -286,10 +294,11 @@ TEST(a_killed_keeper_takes_its_boxes_along) {
 TEST(scratch_and_shared_memory_are_bounded) {
     struct bed bed;
     REQUIRE(bed_make(&bed));
-    struct job job = boxed(&bed, "fill", SHELL("head -c 20M /dev/zero >/tmp/a; wc -c </tmp/a; "
-                                               "head -c 20M /dev/zero >/dev/shm/b; wc -c </dev/shm/b; "
-                                               "rm /tmp/a; i=0; while [ $i -lt 9000 ] && true >/tmp/n$i; "
-                                               "do i=$((i+1)); done; [ $i -lt 9000 ] && echo bounded"));
+    struct job job = boxed(&bed, "fill",
+                           SHELL("head -c 20M /dev/zero >/tmp/a; wc -c </tmp/a; "
+                                 "head -c 20M /dev/zero >/dev/shm/b; wc -c </dev/shm/b; "
+                                 "rm /tmp/a; i=0; while [ $i -lt 9000 ] && true >/tmp/n$i; "
+                                 "do i=$((i+1)); done; [ $i -lt 9000 ] && echo bounded"));
     job.limits.scratch = 8 << 20;
     job.limits.shared_memory = 4 << 20;
     const struct report *report = bed_run(&bed, &job);
@@ -305,8 +314,9 @@ TEST(scratch_and_shared_memory_are_bounded) {
 TEST(a_fork_bomb_fizzles) {
     struct bed bed;
     REQUIRE(bed_make(&bed));
-    struct job job = boxed(&bed, "bomb", SHELL("i=0; while [ $i -lt 60 ]; do sleep 0.5 & i=$((i+1)); "
-                                               "done; echo not stopped"));
+    struct job job = boxed(&bed, "bomb",
+                           SHELL("i=0; while [ $i -lt 60 ]; do sleep 0.5 & i=$((i+1)); "
+                                 "done; echo not stopped"));
     job.limits.processes = 20;
     const struct report *report = bed_run(&bed, &job);
     REQUIRE(report);
@@ -320,7 +330,8 @@ TEST(too_much_memory) {
     struct bed bed;
     REQUIRE(bed_make(&bed));
     /* dd reads a block of 200 MB into its memory */
-    struct job job = boxed(&bed, "hungry", SHELL("exec dd if=/dev/zero of=/dev/null bs=200M count=2"));
+    struct job job =
+        boxed(&bed, "hungry", SHELL("exec dd if=/dev/zero of=/dev/null bs=200M count=2"));
     job.limits.memory = 64 << 20;
     const struct report *report = bed_run(&bed, &job);
     REQUIRE(report);
@@ -399,9 +410,8 @@ TEST(a_used_network_is_thrown_away) {
 
 static size_t count_groups(void) {
     size_t count = 0;
-    OWN_BUFFER text = {0};
-    const char *const command[] = {"/bin/sh", "-c",
-                                   "find /sys/fs/cgroup -name 'glovebox-*' 2>/dev/null | wc -l", NULL};
+    const char *const command[] = {
+        "/bin/sh", "-c", "find /sys/fs/cgroup -name 'glovebox-*' 2>/dev/null | wc -l", NULL};
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return 999;
