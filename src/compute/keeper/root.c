@@ -219,7 +219,10 @@ static int mount_own(const struct root *root) {
     /* Read-only, so that no switch of the kernel is within reach. */
     if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL) < 0)
         return -1;
-    for (size_t i = 0; i < root->box->mask_count; i++) {
+    /* The first is for all; the others are root's alone to read, and covered only when the task
+     * has root's number. */
+    size_t count = root->user == 0 ? root->box->mask_count : root->box->mask_count > 0;
+    for (size_t i = 0; i < count; i++) {
         if (mount("dev/null", root->box->masks[i], NULL, MS_BIND, NULL) < 0)
             return -1;
     }

@@ -140,8 +140,8 @@ static int stage_sys(struct box *box) {
 }
 
 static void choose_masks(struct box *box) {
-    static const char *const masks[] = {"proc/kcore", "proc/keys", "proc/timer_list",
-                                        "proc/kallsyms", "proc/sched_debug"};
+    static const char *const masks[] = {"proc/keys",     "proc/kcore",       "proc/timer_list",
+                                        "proc/kallsyms", "proc/sched_debug", "proc/slabinfo"};
     for (size_t i = 0; i < ARRAY_SIZE(masks); i++) {
         char host[32];
         (void)snprintf(host, sizeof(host), "/%s", masks[i]);
