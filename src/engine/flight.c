@@ -545,7 +545,9 @@ int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, 
     int64_t now = clock_wall();
     if (save_end(flight, err) < 0 || save_known(task, result, err) < 0)
         return -1;
-    if (store_run(flight->engine->store, err,
+    bool remember = flight->cacheable || files; /* else nobody can ever ask for it */
+    if (remember &&
+        store_run(flight->engine->store, err,
                   "INSERT OR REPLACE INTO result(key, recipe, pipeline, step, partition, output, "
                   "bytes, files, result, run, created, used) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
                   "?, ?)",

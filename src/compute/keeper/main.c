@@ -92,7 +92,10 @@ static void accept_client(struct keeper *keeper) {
         return;
     }
     keeper->client = fd;
-    struct record hello = {.type = RECORD_HELLO, .pid = getpid(), .version = KEEPER_PROTOCOL};
+    struct record hello = {.type = RECORD_HELLO,
+                           .pid = getpid(),
+                           .version = KEEPER_PROTOCOL,
+                           .sandbox = groups_found(keeper->groups)};
     record_seal(&hello);
     keeper_send(keeper, &hello);
 }
@@ -232,6 +235,14 @@ static void read_client(struct keeper *keeper) {
 }
 
 /* ------------------------------------------------------------------------ start-up */
+
+/* The boxes' inits are copies of this process, and their command line can be read from inside:
+ * it shall not tell where the program is. */
+static void hide_path(char **argv, bool boxed) {
+    size_t size = (size_t)(argv[1] + strlen(argv[1]) - argv[0]);
+    memset(argv[0], 0, size);
+    (void)snprintf(argv[0], size, "glovebox-keeper%s", boxed ? " box" : "");
+}
 
 static int fail(const char *what) {
     dprintf(STDOUT_FILENO, "%s: %s\n", what, strerror(errno));
@@ -387,6 +398,7 @@ static void serve(struct keeper *keeper) {
         int64_t wait = next == INT64_MAX ? -1 : next > now ? next - now : 0;
         turn(keeper, &end, wait > 60000 ? 60000 : (int)wait);
     }
+    (void)groups_tidy(keeper->groups);
     journal_close(&keeper->journal);
     (void)unlinkat(keeper->directory, keeper->boxed ? "box.socket" : "plain.socket", 0);
 }
@@ -401,6 +413,7 @@ int main(int argc, char **argv) {
     if (keeper == MAP_FAILED)
         return 1;
     keeper->boxed = strcmp(argv[1], "box") == 0;
+    hide_path(argv, keeper->boxed);
     (void)umask(022);
     detach();
     if (open_keeper(keeper) < 0)
