@@ -4,6 +4,7 @@
 #include "compute/compute.h"
 #include "tools/tools.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 int session_open(const struct invocation *invocation, bool read_only, struct engine **ret,
@@ -17,8 +18,17 @@ int session_open(const struct invocation *invocation, bool read_only, struct eng
 
 int session_open_run(const struct invocation *invocation, bool read_only, struct engine **ret,
                      char **ret_run, struct error **err) {
+    OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), err);
+    if (!home)
+        return -1;
+    /* Opening would make it, for a run that cannot be in it. */
+    if (!file_exists(AT_FDCWD, home)) {
+        error_set(err, ERROR_NOT_FOUND, "there are no runs: %s does not exist", home);
+        return error_hint(err, "--home or GLOVEBOX_HOME names the home that the run is in");
+    }
+    struct engine_options options = {.home = home, .read_only = read_only};
     OWN_ENGINE engine = NULL;
-    if (session_open(invocation, read_only, &engine, err) < 0)
+    if (engine_open(&options, &engine, err) < 0)
         return -1;
     if (engine_find_run(engine, given_argument(invocation, 0), ret_run, err) < 0)
         return -1;
