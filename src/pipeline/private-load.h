@@ -11,7 +11,8 @@
 #include "pipeline/private-node.h"
 
 /* GCC and clang both know them; there is no error path of uthash's own. */
-#define HASH_NONFATAL_OOM 1
+#define HASH_NONFATAL_OOM                       1
+#define HASH_FUNCTION(key, size, value)         HASH_OAT(key, size, value) /* builds clean in clang */
 #include <uthash.h>
 
 #define SUBPIPELINE_MAXIMUM_DEPTH 8
