@@ -157,7 +157,7 @@ static int listen_on_host(int *ret_port, int *ret_abstract) {
     return fd;
 }
 
-static void attack(struct bed *bed) {
+static void attack(struct bed *bed, bool unmappable) {
     OWN_STRING input = path_join(bed->home, "input");
     OWN_STRING secret = path_join(bed->home, "secret");
     OWN_STRING folder = process_executable_directory(NULL);
@@ -171,18 +171,22 @@ static void attack(struct bed *bed) {
     REQUIRE(listener >= 0);
     char port_text[16];
     (void)snprintf(port_text, sizeof(port_text), "%d", port);
+    /* sysfs cannot show other owners: the task has to run as the caller */
     struct compute_mount mounts[] = {{.source = program, .target = "/hostile"},
-                                     {.source = input, .target = "/input"}};
+                                     {.source = input, .target = "/input"},
+                                     {.source = "/sys/devices", .target = "/devices"}};
     const char *const arguments[] = {"/hostile", secret, port_text, "/input", NULL};
     struct job job = {.name = "hostile",
                       .arguments = arguments,
                       .mounts = mounts,
-                      .mount_count = 2,
+                      .mount_count = unmappable ? 3 : 2,
                       .work = bed->work,
                       .log = bed->log,
                       .box = BOX_SEALED};
     const struct report *report = bed_run(bed, &job);
     REQUIRE(report);
+    if (geteuid() == 0)
+        CHECK(strstr(report->sandbox, unmappable ? "caller's user" : "unprivileged user"));
     CHECK_INTEGER(report->cause, CAUSE_NONE);
     char *rest = NULL;
     size_t refused = 0;
@@ -201,7 +205,14 @@ static void attack(struct bed *bed) {
 TEST(a_hostile_task_stays_inside) {
     struct bed bed;
     REQUIRE(bed_make(&bed));
-    attack(&bed);
+    attack(&bed, false);
+    bed_remove(&bed);
+}
+
+TEST(nor_does_it_leave_as_root_without_capabilities) {
+    struct bed bed;
+    REQUIRE(bed_make(&bed));
+    attack(&bed, true);
     bed_remove(&bed);
 }
 
