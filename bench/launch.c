@@ -77,11 +77,8 @@ int main(int argc, char **argv) {
                           .program = argc > 4 ? argv[4] : "true",
                           .work = work,
                           .total = total};
-    struct compute_host host = {.loop = &loop,
-                                .home = home,
-                                .context = &bench,
-                                .exited = exited,
-                                .troubled = troubled};
+    struct compute_host host = {
+        .loop = &loop, .home = home, .context = &bench, .exited = exited, .troubled = troubled};
     int64_t start = clock_monotonic_us();
     if (bench.driver->open(&host, &bench.compute, &error) < 0) {
         (void)fprintf(stderr, "%s\n", error->message);

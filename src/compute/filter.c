@@ -36,8 +36,8 @@ static int refuse(scmp_filter_ctx filter, const char *name, int number, unsigned
     int call = seccomp_syscall_resolve_name(name);
     if (call == __NR_SCMP_ERROR)
         return 0; /* unknown to this libseccomp, hence to this architecture */
-    int bad = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO((unsigned)number), call, count,
-                                     &argument);
+    int bad =
+        seccomp_rule_add_array(filter, SCMP_ACT_ERRNO((unsigned)number), call, count, &argument);
     return bad == -EDOM ? 0 : bad;
 }
 
@@ -58,9 +58,9 @@ static int add_rules(scmp_filter_ctx filter) {
     /* Families beyond Unix, Internet and netlink; vsock would reach out of a virtual machine. */
     bad = bad ? bad : refuse(filter, "socket", EAFNOSUPPORT, 1, SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
     /* Typing into somebody's terminal. */
-    bad = bad ? bad
-              : refuse(filter, "ioctl", EPERM, 1,
-                       SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, TIOCSTI));
+    bad =
+        bad ? bad
+            : refuse(filter, "ioctl", EPERM, 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, TIOCSTI));
     bad = bad ? bad
               : refuse(filter, "ioctl", EPERM, 1,
                        SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, TIOCLINUX));

@@ -195,7 +195,9 @@ static json_t *recipe_of(struct engine *engine, const void *key, size_t size, st
 }
 
 /* "inputs.scan", "command"… that differ between two recipes. */
-static bool differ(const json_t *a, const json_t *b) { return a != b && !json_equal(a, b); }
+static bool differ(const json_t *a, const json_t *b) {
+    return a != b && !json_equal(a, b);
+}
 
 static void compare(const json_t *before, const json_t *now, json_t *details) {
     static const char *const flat[] = {"type",        "tool",    "image",     "command",

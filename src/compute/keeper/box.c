@@ -109,6 +109,26 @@ static void fail(struct outcome *outcome, enum stage stage) {
     _exit(127);
 }
 
+/* Without a pids cgroup there is RLIMIT_NPROC, which counts all processes of a user. In a user
+ * namespace of its own the box is counted alone. `self` is the host's /proc/self: the box's own
+ * is read-only. */
+static int count_alone(const struct box *box, int self) {
+    char map[2][64];
+    static const char *const files[] = {"setgroups", "uid_map", "gid_map"};
+    (void)snprintf(map[0], sizeof(map[0]), "%u %u 1\n", box->user, box->user);
+    (void)snprintf(map[1], sizeof(map[1]), "%u %u 1\n", box->group, box->group);
+    const char *const texts[] = {"deny", map[0], map[1]};
+    if (unshare(CLONE_NEWUSER) < 0)
+        return -1;
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        int fd = openat(self, files[i], O_WRONLY | O_CLOEXEC);
+        if (fd < 0 || write(fd, texts[i], strlen(texts[i])) < 0)
+            return -1;
+        close(fd);
+    }
+    return 0;
+}
+
 /* From here on the process is nobody: it must not be able to take anything back. */
 static int give_up_privileges(const struct box *box, uid_t user, gid_t group) {
     if (box->privileged) {
@@ -203,11 +223,16 @@ static void run_child(struct setup *setup) {
         fail(outcome, STAGE_NETWORK);
     if (sethostname("glovebox", 8) < 0)
         fail(outcome, STAGE_ROOT);
-    struct root root = {.box = keeper->box, .launch = setup->launch, .outcome = outcome,
-                        .log = setup->job->log};
+    struct root root = {
+        .box = keeper->box, .launch = setup->launch, .outcome = outcome, .log = setup->job->log};
+    bool alone = (setup->job->sandbox & SANDBOX_PROCESSES_USER) && message->processes &&
+                 !keeper->box->privileged;
+    int self = alone ? open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     enum stage stage = root_make(&root);
     if (stage != STAGE_NONE)
         fail(outcome, stage);
+    if (self >= 0 && count_alone(keeper->box, self) < 0)
+        fail(outcome, STAGE_LIMIT);
     if (network)
         setup->devices = open("/proc/self/net/dev", O_RDONLY | O_CLOEXEC);
     if (launch_limits(setup->launch, setup->job->sandbox) < 0)

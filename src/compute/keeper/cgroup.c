@@ -125,7 +125,8 @@ static bool mount_point(const char *controller, char *point, char *root, size_t 
             continue;
         bool right = controller ? strcmp(type, "cgroup") == 0 && has_word(options, controller)
                                 : strcmp(type, "cgroup2") == 0;
-        found = right && size >= 4096 && sscanf(line, "%*s %*s %*s %4095s %4095s", root, point) == 2;
+        found =
+            right && size >= 4096 && sscanf(line, "%*s %*s %*s %4095s %4095s", root, point) == 2;
     }
     if (file)
         (void)fclose(file);
@@ -279,8 +280,8 @@ void group_make(struct groups *groups, struct cgroup *group, const struct launch
     (void)snprintf(group->name, sizeof(group->name), "glovebox-%d-%u", (int)getpid(),
                    groups->next++);
     if (limits->memory) {
-        group->memory = make(groups, group, MEMORY) &&
-                        set_memory(groups, group->name, limits->memory);
+        group->memory =
+            make(groups, group, MEMORY) && set_memory(groups, group->name, limits->memory);
         *sandbox |= group->memory ? SANDBOX_MEMORY_CGROUP : SANDBOX_MEMORY_PROCESS;
     }
     if (limits->cpu_quota) {
@@ -331,8 +332,7 @@ void group_kill(const struct groups *groups, const struct cgroup *group) {
     for (int i = 0; group->name[0] && i < CONTROLLERS; i++) {
         if (!uses(group, (enum controller)i))
             continue;
-        if (groups->unified &&
-            write_at(groups->folders[i], group->name, "cgroup.kill", "1") == 0)
+        if (groups->unified && write_at(groups->folders[i], group->name, "cgroup.kill", "1") == 0)
             return;
         /* Each pass may find children born meanwhile. */
         for (int pass = 0; pass < 16; pass++) {

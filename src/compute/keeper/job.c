@@ -50,8 +50,8 @@ static void fail_entry(struct keeper *keeper, struct entry *entry, enum stage st
 static int open_log(struct job *job, const struct launch *launch) {
     if (!launch->log[0])
         return 0;
-    job->log = open(launch->log,
-                    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0640);
+    job->log =
+        open(launch->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0640);
     uint64_t maximum = launch->message->log_maximum;
     job->log_maximum = maximum ? maximum : DEFAULT_LOG;
     return job->log < 0 ? -1 : 0;

@@ -23,8 +23,8 @@ struct outcome {
     uint32_t sandbox; /* what the child could set up */
     uint32_t finished;
     uint32_t network_used; /* something was sent in the box's net namespace */
-    int32_t status; /* of the task, as wait gives it; valid when finished */
-    int32_t mount;  /* which mount failed, from 1 */
+    int32_t status;        /* of the task, as wait gives it; valid when finished */
+    int32_t mount;         /* which mount failed, from 1 */
     uint64_t peak_memory;
     int64_t cpu_user, cpu_system;
 };

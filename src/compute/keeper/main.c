@@ -275,8 +275,8 @@ static void detach(void) {
 
 static int lock_folder(struct keeper *keeper) {
     keeper->directory = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    keeper->lock = open(keeper->boxed ? "box.lock" : "plain.lock", O_RDWR | O_CREAT | O_CLOEXEC,
-                        0600);
+    keeper->lock =
+        open(keeper->boxed ? "box.lock" : "plain.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (keeper->directory < 0 || keeper->lock < 0)
         return fail("cannot open the folder");
     for (int tries = 0; flock(keeper->lock, LOCK_EX | LOCK_NB) < 0; tries++) {
@@ -408,8 +408,8 @@ int main(int argc, char **argv) {
         dprintf(STDERR_FILENO, "glovebox-keeper is started by glovebox\n");
         return 2;
     }
-    struct keeper *keeper = mmap(NULL, sizeof(*keeper), PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct keeper *keeper =
+        mmap(NULL, sizeof(*keeper), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (keeper == MAP_FAILED)
         return 1;
     keeper->boxed = strcmp(argv[1], "box") == 0;

@@ -90,8 +90,7 @@ void owners_prepare(struct box *box, const struct launch *launch) {
     for (uint32_t i = 0; i < launch->message->mount_count; i++) {
         struct stat status;
         const char *source = launch->mounts[i].source;
-        if (!source[0] || stat(source, &status) < 0 ||
-            owner_map(box, &status, user, group) != -2)
+        if (!source[0] || stat(source, &status) < 0 || owner_map(box, &status, user, group) != -2)
             continue;
         struct owner owner = {.user = status.st_uid,
                               .group = status.st_gid,

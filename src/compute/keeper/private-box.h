@@ -12,7 +12,7 @@ struct box {
     bool privileged; /* root: no user namespace, tasks run as another user */
     uid_t caller, user;
     gid_t caller_group, group;
-    char stage[4096]; /* the folder where the stage is mounted, in this mount namespace */
+    const char *stage; /* the folder where the stage is mounted, in this mount namespace */
     struct {
         char name[16], target[48];
     } links[LINKS_MAXIMUM]; /* /bin -> usr/bin and so on, as the host has them */
@@ -59,7 +59,7 @@ struct root {
     const struct launch *launch;
     struct outcome *outcome;
     int log;
-    int fd; /* the root folder */
+    int fd;     /* the root folder */
     uid_t user; /* who the task will be: set by root_make */
     gid_t group;
 };

@@ -13,8 +13,8 @@
 static int open_inside(int root, const char *path) {
     /* Folders that are mounted writable may hold links made by earlier tasks. */
     struct open_how how = {.flags = O_PATH | O_CLOEXEC,
-                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS |
-                                      RESOLVE_NO_MAGICLINKS};
+                           .resolve =
+                               RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
     return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 }
 
@@ -72,8 +72,8 @@ static int mount_tmpfs(const char *target, uint64_t size, const char *mode) {
 /* A detached copy of the mount at the source, with its attributes; `map` < 0: owners as they
  * are. */
 static int open_mount(const struct launch_mount *wanted, int map) {
-    int tree = open_tree(AT_FDCWD, wanted->source,
-                         OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    int tree =
+        open_tree(AT_FDCWD, wanted->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
     if (tree < 0)
         return -1;
     struct mount_attr set = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
@@ -132,8 +132,8 @@ static int mount_fresh(const struct root *root, const struct launch_mount *wante
     if (place < 0)
         return -1;
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", place);
-    int bad = mount_tmpfs(path, scratch ? scratch : DEFAULT_SCRATCH,
-                          wanted->writable ? "1777" : "755");
+    int bad =
+        mount_tmpfs(path, scratch ? scratch : DEFAULT_SCRATCH, wanted->writable ? "1777" : "755");
     int number = errno;
     close(place);
     errno = number;
@@ -200,7 +200,7 @@ static int make_folders(const struct box *box) {
             return -1;
     }
     for (size_t i = 0; i < box->folder_count; i++) {
-        char source[4128];
+        char source[64];
         (void)snprintf(source, sizeof(source), "%s/%s", box->stage, box->folders[i]);
         if (mkdir(box->folders[i], 0755) < 0 ||
             mount(source, box->folders[i], NULL, MS_BIND | MS_REC, NULL) < 0)
@@ -219,7 +219,10 @@ static int mount_own(const struct root *root) {
     /* Read-only, so that no switch of the kernel is within reach. */
     if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL) < 0)
         return -1;
-    for (size_t i = 0; i < root->box->mask_count; i++) {
+    /* The first is for all; the others are root's alone to read, and covered only when the task
+     * has root's number. */
+    size_t count = root->user == 0 ? root->box->mask_count : root->box->mask_count > 0;
+    for (size_t i = 0; i < count; i++) {
         if (mount("dev/null", root->box->masks[i], NULL, MS_BIND, NULL) < 0)
             return -1;
     }
@@ -236,7 +239,7 @@ static int enter(void) {
 }
 
 enum stage root_make(struct root *root) {
-    char path[4112];
+    char path[64];
     uint64_t scratch = root->launch->message->scratch;
     choose_user(root);
     (void)snprintf(path, sizeof(path), "%s/root", root->box->stage);
