@@ -91,12 +91,16 @@ def test_texts_of_every_character_set(tool, samples):
     folder = samples.parent / 'charset_files'
     tool('dicom-tags', folder, 'out')
     files = sorted(folder.glob('chr*.dcm'))
-    assert len(files) > 10
+    compared = 0
     for path in files:
+        data = pydicom.dcmread(path)
+        if 'PatientName' not in data:  # one has its texts in a sequence only
+            continue
         ours = json.loads((tool.folder / 'out' / (path.stem + '.json')).read_text())
-        groups = pydicom.dcmread(path).PatientName.components
+        groups, compared = data.PatientName.components, compared + 1
         expected = {key: text for key, text in zip(('Alphabetic', 'Ideographic', 'Phonetic'), groups) if text}
         assert ours['00100010']['Value'] == [expected], path.name
+    assert compared > 10
 
 
 def test_tags_in_all_forms_and_chosen(tool):
