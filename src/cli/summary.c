@@ -39,7 +39,7 @@ static void head(const struct summary *summary) {
     }
     buffer_append_char(summary->out, '\n');
     const char *note = json_get_string(summary->status, "note", "");
-    if (*note) {
+    if (*note && !text_equal(state, "waiting")) {
         buffer_append(summary->out, "  ");
         text_append_printable(summary->out, note);
         buffer_append_char(summary->out, '\n');
@@ -74,21 +74,49 @@ static char *innermost(const char *path) {
     return at;
 }
 
+/* The file or folder of an output below `folder`: NAME, or NAME with an ending. */
+static char *find_output(const char *folder, const char *name) {
+    OWN_STRING exact = path_join(folder, name);
+    if (exact && file_exists(AT_FDCWD, exact))
+        return take(&exact);
+    DIR *entries = opendir(folder);
+    char *found = NULL;
+    size_t size = strlen(name);
+    for (struct dirent *entry; entries && !found && (entry = readdir(entries));)
+        if (!strncmp(entry->d_name, name, size) && entry->d_name[size] == '.')
+            found = path_join(folder, entry->d_name);
+    if (entries)
+        (void)closedir(entries);
+    return found;
+}
+
 static void outputs(const struct summary *summary, const struct pipeline *pipeline) {
     const char *folder = json_get_string(summary->status, "output", NULL);
     bool title = false;
     for (size_t i = 0; folder && i < pipeline->output_count; i++) {
-        OWN_STRING path = path_join(folder, pipeline->outputs[i].name);
-        if (!path || !file_exists(AT_FDCWD, path))
+        OWN_STRING path = find_output(folder, pipeline->outputs[i].name);
+        OWN_STRING inner = path ? innermost(path) : NULL;
+        if (!inner)
             continue;
-        OWN_STRING inner = innermost(path);
         if (!title)
             buffer_append(summary->out, "outputs\n");
         title = true;
         buffer_append(summary->out, "  ");
         text_append_printable(summary->out, pipeline->outputs[i].name);
         buffer_append(summary->out, ": ");
-        text_append_printable(summary->out, inner ? inner : path);
+        text_append_printable(summary->out, inner);
+        buffer_append_char(summary->out, '\n');
+    }
+}
+
+/* What went wrong in the run and in none of its tasks: a fan that could not be made. */
+static void problems(const struct summary *summary) {
+    size_t i;
+    const json_t *problem;
+    json_array_foreach(json_object_get(summary->status, "problems"), i, problem) {
+        const char *text = json_string_value(problem);
+        buffer_append(summary->out, "  ");
+        text_append_printable(summary->out, text ? text : json_get_string(problem, "message", ""));
         buffer_append_char(summary->out, '\n');
     }
 }
@@ -123,7 +151,8 @@ static void failures(const struct summary *summary) {
     if (count == 0)
         return;
     int64_t all = json_count(json_object_get(summary->status, "tasks"), "failed");
-    style_text(summary->out, summary->terminal->colour, STYLE_BAD, "failed\n");
+    style_text(summary->out, summary->terminal->colour, STYLE_BAD, "failed");
+    buffer_append_char(summary->out, '\n');
     json_array_foreach(failed, i, task) {
         if (i < SHOWN_MAXIMUM)
             one_failure(summary, task);
@@ -132,9 +161,13 @@ static void failures(const struct summary *summary) {
         buffer_format(summary->out, "  and %lld more: glovebox tasks %s --state failed\n",
                       (long long)all - SHOWN_MAXIMUM, summary->run);
     task = json_array_get(failed, 0);
-    buffer_format(summary->out, "look further\n  glovebox logs %s ", summary->run);
-    text_append_task_argument(summary->out, json_step(task), json_partition(task));
-    buffer_format(summary->out, "\n  glovebox why %s ", summary->run);
+    buffer_append(summary->out, "look further\n");
+    if (*json_get_string(task, "log", "")) {
+        buffer_format(summary->out, "  glovebox logs %s ", summary->run);
+        text_append_task_argument(summary->out, json_step(task), json_partition(task));
+        buffer_append_char(summary->out, '\n');
+    }
+    buffer_format(summary->out, "  glovebox why %s ", summary->run);
     text_append_task_argument(summary->out, json_step(task), json_partition(task));
     buffer_format(summary->out, "\n  glovebox retry %s\n", summary->run);
 }
@@ -145,7 +178,8 @@ static void people(const struct summary *summary) {
     const json_t *task;
     if (count == 0)
         return;
-    style_text(summary->out, summary->terminal->colour, STYLE_ASK, "waits for you\n");
+    style_text(summary->out, summary->terminal->colour, STYLE_ASK, "waits for you");
+    buffer_append_char(summary->out, '\n');
     json_array_foreach(waiting, i, task) {
         if (i >= SHOWN_MAXIMUM)
             break;
@@ -164,7 +198,7 @@ static void people(const struct summary *summary) {
 }
 
 int summary_append(struct engine *engine, const char *run, const struct terminal *terminal,
-                   struct buffer *out, struct error **err) {
+                   bool with_head, struct buffer *out, struct error **err) {
     OWN_JSON status = engine_status(engine, run, err);
     if (!status)
         return -1;
@@ -172,11 +206,17 @@ int summary_append(struct engine *engine, const char *run, const struct terminal
     if (!pipeline)
         return -1;
     struct summary summary = {status, terminal, run, out};
-    head(&summary);
+    const char *state = json_get_string(status, "state", "");
+    if (with_head)
+        head(&summary);
+    problems(&summary);
     failures(&summary);
     people(&summary);
-    if (text_equal(json_get_string(status, "state", ""), "paused"))
+    bool left = text_equal(state, "running") || text_equal(state, "planned");
+    if (text_equal(state, "paused"))
         buffer_format(out, "goes on with\n  glovebox resume %s\n", run);
+    else if (left && !engine_is_driven(engine))
+        buffer_format(out, "nobody drives it; it goes on with\n  glovebox resume %s\n", run);
     outputs(&summary, pipeline);
     return 0;
 }
