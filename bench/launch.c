@@ -1,5 +1,5 @@
 /* Launches N no-ops through the driver and prints the seconds it took:
- *   bench-launch plain|box N PARALLEL [PROGRAM] */
+ *   bench-launch plain|box[-limited] N PARALLEL [PROGRAM] */
 #include "compute/compute.h"
 
 #include <fcntl.h>
@@ -11,6 +11,7 @@ struct bench {
     const struct driver *driver;
     struct compute *compute;
     enum box_mode box;
+    bool limited;
     const char *program, *work;
     long next, total, ended, failed;
     int64_t cpu;
@@ -23,10 +24,12 @@ static void launch_next(struct bench *bench) {
     (void)snprintf(name, sizeof(name), "noop-%ld", bench->next++);
     (void)snprintf(log, sizeof(log), "%s/%s.log", bench->work, name);
     const char *const arguments[] = {bench->program, NULL};
+    static const struct compute_limits limits = {.cpus = 1, .memory = 1 << 30, .processes = 100};
     struct job job = {.name = name,
                       .arguments = arguments,
                       .work = bench->work,
                       .log = log,
+                      .limits = bench->limited ? limits : (struct compute_limits){0},
                       .box = bench->box};
     OWN_ERROR error = NULL;
     if (bench->driver->launch(bench->compute, &job, &error) < 0) {
@@ -56,11 +59,12 @@ int main(int argc, char **argv) {
     OWN_ERROR error = NULL;
     if (argc < 4 || text_parse_integer(argv[2], 1, 1000000, &total, &error) < 0 ||
         text_parse_integer(argv[3], 1, 1000, &parallel, &error) < 0) {
-        (void)fprintf(stderr, "usage: bench-launch plain|box N PARALLEL [PROGRAM]\n");
+        (void)fprintf(stderr, "usage: bench-launch plain|box[-limited] N PARALLEL [PROGRAM]\n");
         return 2;
     }
-    char home[] = "/tmp/bench-launch-XXXXXX";
-    if (!mkdtemp(home))
+    const char *folder = getenv("TMPDIR");
+    OWN_STRING home = path_join(folder ? folder : "/tmp", "bench-launch-XXXXXX");
+    if (!home || !mkdtemp(home))
         return 1;
     OWN_STRING work = path_join(home, "work");
     if (directory_make(AT_FDCWD, work, 0700, &error) < 0)
@@ -68,15 +72,13 @@ int main(int argc, char **argv) {
     uv_loop_t loop;
     (void)uv_loop_init(&loop);
     struct bench bench = {.driver = compute_driver("process"),
-                          .box = text_equal(argv[1], "box") ? BOX_SEALED : BOX_OFF,
+                          .box = text_starts_with(argv[1], "box") ? BOX_SEALED : BOX_OFF,
+                          .limited = text_ends_with(argv[1], "-limited"),
                           .program = argc > 4 ? argv[4] : "true",
                           .work = work,
                           .total = total};
-    struct compute_host host = {.loop = &loop,
-                                .home = home,
-                                .context = &bench,
-                                .exited = exited,
-                                .troubled = troubled};
+    struct compute_host host = {
+        .loop = &loop, .home = home, .context = &bench, .exited = exited, .troubled = troubled};
     int64_t start = clock_monotonic_us();
     if (bench.driver->open(&host, &bench.compute, &error) < 0) {
         (void)fprintf(stderr, "%s\n", error->message);

@@ -1,10 +1,6 @@
 /* What came of a run, in lines that can be acted upon. */
 #include "cli/follow.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #define SHOWN_MAXIMUM 5 /* failures, and things that wait */
 
 struct summary {
@@ -46,77 +42,33 @@ static void head(const struct summary *summary) {
     }
 }
 
-/* Follows a folder that holds one thing only down to that thing: what a reader wants to open. */
-static char *innermost(const char *path) {
-    char *at = memory_copy_string(path);
-    for (int depth = 0; at && depth < 8; depth++) {
-        DIR *folder = opendir(at);
-        if (!folder)
-            return at;
-        OWN_STRING only = NULL;
-        size_t count = 0;
-        for (struct dirent *entry; count < 2 && (entry = readdir(folder));) {
-            if (text_equal(entry->d_name, ".") || text_equal(entry->d_name, ".."))
-                continue;
-            count++;
-            if (!only)
-                only = memory_copy_string(entry->d_name);
-        }
-        (void)closedir(folder);
-        if (count != 1 || !only)
-            return at;
-        char *next = path_join(at, only);
-        if (!next)
-            return at;
-        memory_free(at);
-        at = next;
-    }
-    return at;
-}
-
-/* The file or folder of an output below `folder`: NAME, or NAME with an ending. */
-static char *find_output(const char *folder, const char *name) {
-    OWN_STRING exact = path_join(folder, name);
-    if (exact && file_exists(AT_FDCWD, exact))
-        return take(&exact);
-    DIR *entries = opendir(folder);
-    char *found = NULL;
-    size_t size = strlen(name);
-    for (struct dirent *entry; entries && !found && (entry = readdir(entries));)
-        if (!strncmp(entry->d_name, name, size) && entry->d_name[size] == '.')
-            found = path_join(folder, entry->d_name);
-    if (entries)
-        (void)closedir(entries);
-    return found;
-}
-
-static void outputs(const struct summary *summary, const struct pipeline *pipeline) {
-    const char *folder = json_get_string(summary->status, "output", NULL);
-    bool title = false;
-    for (size_t i = 0; folder && i < pipeline->output_count; i++) {
-        OWN_STRING path = find_output(folder, pipeline->outputs[i].name);
-        OWN_STRING inner = path ? innermost(path) : NULL;
-        if (!inner)
-            continue;
-        if (!title)
-            buffer_append(summary->out, "outputs\n");
-        title = true;
+static void outputs(const struct summary *summary) {
+    json_t *delivered = json_object_get(summary->status, "outputs"), *path;
+    const char *name;
+    if (json_object_size(delivered))
+        buffer_append(summary->out, "outputs\n");
+    json_object_foreach(delivered, name, path) {
         buffer_append(summary->out, "  ");
-        text_append_printable(summary->out, pipeline->outputs[i].name);
+        text_append_printable(summary->out, name);
         buffer_append(summary->out, ": ");
-        text_append_printable(summary->out, inner);
+        text_append_printable(summary->out, json_string_value(path));
         buffer_append_char(summary->out, '\n');
     }
 }
 
-/* What went wrong in the run and in none of its tasks: a fan that could not be made. */
+/* What went wrong outside any task: an input that cannot be read, a fan that found nothing. */
 static void problems(const struct summary *summary) {
+    const json_t *list = json_object_get(summary->status, "problems"), *problem;
     size_t i;
-    const json_t *problem;
-    json_array_foreach(json_object_get(summary->status, "problems"), i, problem) {
-        const char *text = json_string_value(problem);
-        buffer_append(summary->out, "  ");
-        text_append_printable(summary->out, text ? text : json_get_string(problem, "message", ""));
+    json_array_foreach(list, i, problem) {
+        const char *hint = json_get_string(problem, "hint", "");
+
+        style_text(summary->out, summary->terminal->colour, STYLE_BAD, "problem: ");
+        text_append_printable(summary->out, json_get_string(problem, "message", ""));
+        if (*hint) {
+            buffer_append(summary->out, "\n  hint: ");
+            text_append_printable(summary->out, hint);
+        }
         buffer_append_char(summary->out, '\n');
     }
 }
@@ -202,9 +154,6 @@ int summary_append(struct engine *engine, const char *run, const struct terminal
     OWN_JSON status = engine_status(engine, run, err);
     if (!status)
         return -1;
-    OWN_PIPELINE pipeline = engine_pipeline(engine, run, err);
-    if (!pipeline)
-        return -1;
     struct summary summary = {status, terminal, run, out};
     const char *state = json_get_string(status, "state", "");
     if (with_head)
@@ -217,6 +166,6 @@ int summary_append(struct engine *engine, const char *run, const struct terminal
         buffer_format(out, "goes on with\n  glovebox resume %s\n", run);
     else if (left && !engine_is_driven(engine))
         buffer_format(out, "nobody drives it; it goes on with\n  glovebox resume %s\n", run);
-    outputs(&summary, pipeline);
+    outputs(&summary);
     return 0;
 }

@@ -30,7 +30,8 @@ char *link_keeper_path(struct error **err) {
     if (given && given[0] == '/')
         return memory_copy_string(given);
     /* Installed beside the program or in libexec; the rest is the build tree. */
-    static const char *const places[] = {"glovebox-keeper", "../libexec/glovebox/glovebox-keeper",
+    static const char *const places[] = {"glovebox-keeper",
+                                         "../libexec/glovebox/glovebox-keeper",
                                          "src/compute/keeper/glovebox-keeper",
                                          "../compute/keeper/glovebox-keeper",
                                          "../src/compute/keeper/glovebox-keeper",
@@ -92,8 +93,8 @@ static int start_keeper(struct link *link, struct error **err) {
         return error_set_errno(err, errno, "cannot make a pipe");
     OWN_FD ready = ends[0];
     OWN_FD output = ends[1];
-    OWN_FD errors = file_open(link->directory, "keeper.log", O_WRONLY | O_CREAT | O_APPEND, 0600,
-                              err);
+    OWN_FD errors =
+        file_open(link->directory, "keeper.log", O_WRONLY | O_CREAT | O_APPEND, 0600, err);
     if (errors < 0)
         return -1;
     char folder[64];
@@ -185,8 +186,8 @@ static int connect_keeper(struct link *link, struct error **err) {
 
 /* Read after the greeting: what the keeper writes from then on comes by the socket as well. */
 static int read_journal(struct link *link, struct error **err) {
-    OWN_FD fd = file_open(link->directory, name_of(link, "box.journal", "plain.journal"), O_RDONLY,
-                          0, err);
+    OWN_FD fd =
+        file_open(link->directory, name_of(link, "box.journal", "plain.journal"), O_RDONLY, 0, err);
     if (fd < 0)
         return -1;
     struct record records[64];
@@ -219,8 +220,8 @@ static bool read_records(struct link *link) {
     for (;;) {
         struct record batch[64];
         memcpy(batch, &link->input, link->input_size);
-        ssize_t count = recv(link->fd, (char *)batch + link->input_size,
-                             sizeof(batch) - link->input_size, 0);
+        ssize_t count =
+            recv(link->fd, (char *)batch + link->input_size, sizeof(batch) - link->input_size, 0);
         if (count < 0 && errno == EINTR)
             continue;
         if (count < 0 && errno == EAGAIN)
@@ -365,8 +366,7 @@ int link_ask(struct link *link, const struct name_message *question, struct reco
              struct error **err) {
     if (link_queue(link, question, sizeof(*question), err) < 0)
         return -1;
-    struct answer answer = {question->name, ret,          false,
-                            link,           link->context, link->received};
+    struct answer answer = {question->name, ret, false, link, link->context, link->received};
     link->context = &answer;
     link->received = look_for_answer;
     int64_t until = clock_monotonic() + 1000;

@@ -53,19 +53,21 @@ static void append_text(struct buffer *buffer, const char *text) {
 static struct launch_message header_of(const struct job *job) {
     const struct compute_limits *limits = &job->limits;
     double quota = limits->cpus > 0 ? limits->cpus * 100000.0 : 0;
-    struct launch_message message = {
-        .header = {.type = MESSAGE_LAUNCH},
-        .argument_count = count_texts(job->arguments),
-        .environment_count = count_texts(job->environment),
-        .mount_count = (uint32_t)job->mount_count,
-        .cpu_quota = quota <= 0 ? 0 : quota < 1000 ? 1000 : quota > 1e12 ? 0 : (uint64_t)quota,
-        .memory = limits->memory,
-        .shared_memory = limits->shared_memory,
-        .scratch = limits->scratch,
-        .log_maximum = job->log_maximum,
-        .processes = limits->processes,
-        .timeout = limits->timeout,
-        .grace = limits->grace};
+    struct launch_message message = {.header = {.type = MESSAGE_LAUNCH},
+                                     .argument_count = count_texts(job->arguments),
+                                     .environment_count = count_texts(job->environment),
+                                     .mount_count = (uint32_t)job->mount_count,
+                                     .cpu_quota = quota <= 0     ? 0
+                                                  : quota < 1000 ? 1000
+                                                  : quota > 1e12 ? 0
+                                                                 : (uint64_t)quota,
+                                     .memory = limits->memory,
+                                     .shared_memory = limits->shared_memory,
+                                     .scratch = limits->scratch,
+                                     .log_maximum = job->log_maximum,
+                                     .processes = limits->processes,
+                                     .timeout = limits->timeout,
+                                     .grace = limits->grace};
     (void)snprintf(message.name, sizeof(message.name), "%s", job->name);
     if (job->network && text_equal(job->network, "host"))
         message.flags |= LAUNCH_HOST_NETWORK;

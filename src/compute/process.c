@@ -11,6 +11,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <unistd.h>
+/* The default function falls through its cases without saying so. */
+#define HASH_FUNCTION(key, size, value) HASH_FNV(key, size, value)
+#define HASH_NONFATAL_OOM               1
 #include <uthash.h>
 #include <uv.h>
 
@@ -139,6 +142,10 @@ static struct known *add_known(struct compute *compute, const char *name, bool b
     known->boxed = boxed;
     known->record.type = RECORD_LAUNCHED;
     HASH_ADD_STR(compute->known, name, known);
+    if (!known->hh.tbl) { /* no memory for the table */
+        memory_free(known);
+        return NULL;
+    }
     return known;
 }
 
@@ -285,8 +292,7 @@ static int open_parts(struct compute *compute, const struct compute_host *host,
     return 0;
 }
 
-static int process_open(const struct compute_host *host, struct compute **ret,
-                        struct error **err) {
+static int process_open(const struct compute_host *host, struct compute **ret, struct error **err) {
     if (!host->loop)
         return error_set(err, ERROR_UNSUPPORTED, "the driver \"process\" needs a loop");
     struct compute *compute = memory_allocate(sizeof(*compute));
@@ -376,9 +382,8 @@ static enum job_state process_find(struct compute *compute, const char *name) {
 
 static int send_named(struct compute *compute, struct known *known, enum message_type type,
                       enum cause cause, int64_t grace, struct error **err) {
-    struct name_message message = {.header = {.size = sizeof(message), .type = type},
-                                   .cause = (int32_t)cause,
-                                   .grace = grace};
+    struct name_message message = {
+        .header = {.size = sizeof(message), .type = type}, .cause = (int32_t)cause, .grace = grace};
     memcpy(message.name, known->name, sizeof(message.name));
     struct link *link = &compute->links[known->boxed];
     if (!link_is_open(link) && type == MESSAGE_FORGET && !known->journalled)
@@ -404,8 +409,7 @@ static int process_usage(struct compute *compute, const char *name, struct exit_
     struct known *known = find_known(compute, name);
     if (!known || known->record.type == RECORD_EXITED)
         return error_set(err, ERROR_NOT_FOUND, "no running job named %s", name);
-    struct name_message question = {
-        .header = {.size = sizeof(question), .type = MESSAGE_USAGE}};
+    struct name_message question = {.header = {.size = sizeof(question), .type = MESSAGE_USAGE}};
     memcpy(question.name, known->name, sizeof(question.name));
     struct link *link = &compute->links[known->boxed];
     struct record answer;
@@ -443,9 +447,8 @@ static uint64_t read_number(const char *path) {
         return UINT64_MAX;
     while (text.size && text.data[text.size - 1] == '\n')
         buffer_truncate(&text, text.size - 1);
-    return text_parse_integer(buffer_text(&text), 0, INT64_MAX, &value, NULL) < 0
-               ? UINT64_MAX
-               : (uint64_t)value;
+    return text_parse_integer(buffer_text(&text), 0, INT64_MAX, &value, NULL) < 0 ? UINT64_MAX
+                                                                                  : (uint64_t)value;
 }
 
 /* What one program may use: the machine's, or less where a container or a unit shuts us in. */

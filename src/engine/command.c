@@ -225,6 +225,8 @@ static int cancel_task(struct task *task, void *context, struct error **err) {
         return 0;
     if (task->flight)
         return flight_stop(task, CAUSE_CANCELLED, err);
+    if (task->state == TASK_RUNNING)
+        return 0; /* nobody drives: it is stopped as soon as somebody does */
     task->cause = CAUSE_CANCELLED;
     return task_move(task, TASK_CANCELLED, "cancelled by a person", err);
 }
@@ -373,9 +375,8 @@ static int apply_verb(struct run *run, const char *name, const json_t *arguments
             return -1;
         if (verbs[i].reload && run_reload(run, err) < 0)
             return -1;
-        if (verbs[i].reload && run->engine->loop && sources_begin(run, err) < 0)
-            return -1;
-        if (verbs[i].reload && expand_ready(run, err) < 0)
+        if (verbs[i].reload && run->engine->compute &&
+            (sources_begin(run, err) < 0 || expand_ready(run, err) < 0))
             return -1;
         engine_touch(run->engine);
         return graph_drain(run, err);
@@ -486,11 +487,7 @@ static int apply_here(struct engine *engine, struct error **err) {
     if (result == 0 && store_in_transaction(engine->store))
         result = store_commit(engine->store, err);
     store_rollback(engine->store);
-    while (engine->runs) {
-        struct run *run = engine->runs;
-        engine->runs = run->next;
-        run_free(run);
-    }
+    drive_forget(engine);
     return result;
 }
 
@@ -536,7 +533,14 @@ static int command(struct engine *engine, const char *name, const char *verb, js
 }
 
 int engine_cancel(struct engine *engine, const char *run, const char *where, struct error **err) {
-    return command(engine, run, "cancel", json_pack("{s:s*}", "where", where), err);
+    if (command(engine, run, "cancel", json_pack("{s:s*}", "where", where), err) < 0)
+        return -1;
+    if (where || engine_is_driven(engine))
+        return 0;
+    /* What still runs is stopped, and the run's record is written. */
+    struct drive_options options = {.interval = 1000};
+    enum run_state state;
+    return engine_drive(engine, run, &options, &state, err);
 }
 
 int engine_pause(struct engine *engine, const char *run, struct error **err) {

@@ -223,8 +223,10 @@ static int attach_all(struct run *run, struct error **err) {
         struct run_step *step = &run->steps[i];
         for (size_t n = 0; step->counts[TASK_RUNNING] && n < step->task_capacity; n++) {
             struct task *task = step->tasks[n];
-            if (task && task->state == TASK_RUNNING && !task->flight &&
-                flight_attach(task, err) < 0)
+            if (!task || task->state != TASK_RUNNING || task->flight)
+                continue;
+            if (flight_attach(task, err) < 0 ||
+                (run->cancelling && flight_stop(task, CAUSE_CANCELLED, err) < 0))
                 return -1;
         }
     }
@@ -243,9 +245,11 @@ int drive_take_up(struct engine *engine, const char *name, struct run **ret, str
         (*ret)->ended = true;
         return 0;
     }
-    if (engine->compute && attach_all(*ret, err) < 0)
+    if (!engine->compute)
+        return 0; /* only a command is to be applied */
+    if (attach_all(*ret, err) < 0 || sources_begin(*ret, err) < 0)
         return -1;
-    return sources_begin(*ret, err) < 0 ? -1 : expand_ready(*ret, err);
+    return expand_ready(*ret, err);
 }
 
 static int take_up_all(struct engine *engine, const char *wanted, int64_t *ret_id,
@@ -280,7 +284,7 @@ static int take_up_all(struct engine *engine, const char *wanted, int64_t *ret_i
     return 0;
 }
 
-static void drop_runs(struct engine *engine) {
+void drive_forget(struct engine *engine) {
     while (engine->flights) {
         struct flight *flight = engine->flights;
         engine->flights = flight->next;
@@ -381,7 +385,7 @@ static int lead(struct drive *drive, const char *name, struct error **err) {
     uv_walk(&loop, close_handle, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
-    drop_runs(engine);
+    drive_forget(engine);
     expression_cache_free(engine->expressions);
     engine->expressions = NULL;
     engine->loop = NULL;

@@ -207,8 +207,9 @@ static json_t *describe_box(const struct flight *flight) {
                                                 "writable", (int)flight->mounts[i].writable));
     return json_pack(
         "{s:s, s:s, s:f, s:I, s:I, s:o}", "mode", step->box == BOX_WISH_SEALED ? "sealed" : "off",
-        "network", step->network ? step->network : "none", "cpus", step->resources.cpus, "memory",
-        (json_int_t)step->resources.memory, "timeout", (json_int_t)step->timeout, "mounts", mounts);
+        "network", step->network ? step->network : "none", "cpus",
+        flight->task->step->resources.cpus, "memory", (json_int_t)step->resources.memory, "timeout",
+        (json_int_t)step->timeout, "mounts", mounts);
 }
 
 static int save_intent(struct flight *flight, struct error **err) {
@@ -355,6 +356,7 @@ int flight_begin(struct task *task, struct error **err) {
 
 static int launch(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
+    const struct resources *resources = &flight->task->step->resources;
     struct job job = {
         .name = flight->job,
         .image = step->image,
@@ -366,11 +368,11 @@ static int launch(struct flight *flight, struct error **err) {
         .mount_count = flight->mount_count,
         .log = flight->log,
         .network = step->network,
-        .limits = {.cpus = step->resources.cpus,
-                   .memory = step->resources.memory,
-                   .shared_memory = step->resources.shared_memory,
-                   .scratch = step->resources.scratch,
-                   .gpus = step->resources.gpus,
+        .limits = {.cpus = resources->cpus,
+                   .memory = resources->memory,
+                   .shared_memory = resources->shared_memory,
+                   .scratch = resources->scratch,
+                   .gpus = resources->gpus,
                    .timeout = step->timeout},
         .box = step->box == BOX_WISH_SEALED ? BOX_SEALED : BOX_OFF,
     };
@@ -545,7 +547,9 @@ int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, 
     int64_t now = clock_wall();
     if (save_end(flight, err) < 0 || save_known(task, result, err) < 0)
         return -1;
-    if (store_run(flight->engine->store, err,
+    bool remember = flight->cacheable || files; /* else nobody can ever ask for it */
+    if (remember &&
+        store_run(flight->engine->store, err,
                   "INSERT OR REPLACE INTO result(key, recipe, pipeline, step, partition, output, "
                   "bytes, files, result, run, created, used) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
                   "?, ?)",

@@ -59,7 +59,7 @@ static int read_policy(struct engine *engine, struct error **err) {
     engine->policy = json_read_file(engine->home_fd, "policy.json", (size_t)1 << 20, err);
     if (!engine->policy)
         return -1;
-    static const char *const known[] = {"allow_box_off", "networks"};
+    static const char *const known[] = {"allow_box_off", "networks", "flavors"};
     const char *key;
     json_t *value;
     json_object_foreach(engine->policy, key, value) {

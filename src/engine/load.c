@@ -137,6 +137,30 @@ static int compare_weight(const void *a, const void *b) {
     return x->step->index < y->step->index ? -1 : 1;
 }
 
+/* A flavor is a named size from the site's policy; what the step says itself goes first. */
+static int apply_flavor(struct run_step *step, struct error **err) {
+    struct resources *resources = &step->resources;
+    *resources = step->step->resources;
+    if (!resources->flavor)
+        return 0;
+    const json_t *flavors = json_object_get(step->run->engine->policy, "flavors");
+    const json_t *flavor = json_object_get(flavors, resources->flavor);
+    if (!json_is_object(flavor)) {
+        error_set(err, ERROR_INVALID, "step %s: this site has no flavor \"%s\"", step->step->id,
+                  resources->flavor);
+        return error_hint(err, "an administrator names flavors in policy.json: "
+                               "{\"flavors\": {\"small\": {\"cpus\": 1, \"memory\": \"2GiB\"}}}");
+    }
+    const char *memory = json_get_string(flavor, "memory", NULL);
+    if (!resources->cpus)
+        resources->cpus = json_number_value(json_object_get(flavor, "cpus"));
+    if (!resources->gpus)
+        resources->gpus = (unsigned)json_get_integer(flavor, "gpus", 0);
+    if (!resources->memory && memory)
+        return text_parse_size(memory, &resources->memory, err);
+    return 0;
+}
+
 static int make_steps(struct run *run, struct error **err) {
     size_t count = run->pipeline->step_count;
     run->arena = arena_new(RUN_MEMORY_MAXIMUM);
@@ -148,6 +172,8 @@ static int make_steps(struct run *run, struct error **err) {
         run->steps[i].run = run;
         run->steps[i].step = &run->pipeline->steps[i];
         run->order[i] = &run->steps[i];
+        if (apply_flavor(&run->steps[i], err) < 0)
+            return -1;
     }
     if (make_axes(run, err) < 0)
         return -1;

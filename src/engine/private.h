@@ -103,7 +103,8 @@ struct run_step {
     size_t dependent_count;
     struct task *queue_first, *queue_last; /* ready */
     uint32_t in_flight;
-    unsigned weight; /* steps on the longest path from here to an end */
+    struct resources resources; /* what its tasks ask for, its flavor included */
+    unsigned weight;            /* steps on the longest path from here to an end */
     bool selected;
     bool has_log_folder;
     struct expression *when; /* compiled on first use */
@@ -285,7 +286,6 @@ int schedule_dispatch(struct engine *engine, struct error **err) MUST_CHECK;
 /* Gives back what a task had taken. */
 void schedule_release(struct task *task);
 void schedule_take(struct task *task); /* of an attempt that was found running */
-bool schedule_fits_at_all(const struct engine *engine, const struct step *step);
 
 /* ----------------------------------------------------------------- flight.c */
 /* Starts an attempt: inputs, key, reuse or command line; launch follows after the commit. */
@@ -325,6 +325,8 @@ int commands_apply(struct engine *engine, bool *ret_any, struct error **err) MUS
 /* Loads a run and sets it going. */
 int drive_take_up(struct engine *engine, const char *name, struct run **ret,
                   struct error **err) MUST_CHECK;
+/* Frees all runs and what is under way; the database and the keeper know the rest. */
+void drive_forget(struct engine *engine);
 void engine_touch(struct engine *engine); /* there is something to do in the next turn */
 void engine_fail(struct engine *engine, struct error *error);
 struct run *engine_loaded_run(struct engine *engine, int64_t id);

@@ -195,12 +195,16 @@ static json_t *recipe_of(struct engine *engine, const void *key, size_t size, st
 }
 
 /* "inputs.scan", "command"… that differ between two recipes. */
+static bool differ(const json_t *a, const json_t *b) {
+    return a != b && !json_equal(a, b);
+}
+
 static void compare(const json_t *before, const json_t *now, json_t *details) {
     static const char *const flat[] = {"type",        "tool",    "image",     "command",
                                        "environment", "network", "partition", "glovebox"};
     static const char *const nested[] = {"inputs", "mounts", "files"};
     for (size_t i = 0; i < ARRAY_SIZE(flat); i++)
-        if (!json_equal(json_object_get(before, flat[i]), json_object_get(now, flat[i])))
+        if (differ(json_object_get(before, flat[i]), json_object_get(now, flat[i])))
             json_array_append_new(details, json_sprintf("%s changed", flat[i]));
     for (size_t i = 0; i < ARRAY_SIZE(nested); i++) {
         json_t *old = json_object_get(before, nested[i]), *new = json_object_get(now, nested[i]);

@@ -121,24 +121,29 @@ static int sum_steps(struct engine *engine, int64_t run, struct step_sum *sums, 
     return more;
 }
 
-/* Means of the last finished tasks are enough to tell how long the rest takes. */
+/* The mean of some finished tasks is enough to tell how long the rest takes. */
 static int sum_times(struct engine *engine, int64_t run, struct step_sum *sums, size_t count,
                      struct error **err) {
-    OWN_ROWS rows = store_query(engine->store, err,
-                                "SELECT step, started, ended FROM task WHERE run = ? AND state = 5 "
-                                "AND started IS NOT NULL ORDER BY state, step LIMIT 2000",
-                                "i", run);
-    if (!rows)
-        return -1;
-    int more;
-    while ((more = rows_next(rows, err)) > 0) {
-        size_t step = (size_t)rows_integer(rows, 0);
-        if (step >= count)
+    for (size_t step = 0; step < count; step++) {
+        if (!sums[step].counts[TASK_SUCCEEDED])
             continue;
-        sums[step].seconds_of++;
-        sums[step].milliseconds += rows_integer(rows, 2) - rows_integer(rows, 1);
+        OWN_ROWS rows = store_query(engine->store, err,
+                                    "SELECT started, ended FROM task WHERE run = ? AND state = 5 "
+                                    "AND step = ? LIMIT 200",
+                                    "ii", run, (int64_t)step);
+        if (!rows)
+            return -1;
+        int more;
+        while ((more = rows_next(rows, err)) > 0) {
+            if (rows_null(rows, 0))
+                continue;
+            sums[step].seconds_of++;
+            sums[step].milliseconds += rows_integer(rows, 1) - rows_integer(rows, 0);
+        }
+        if (more < 0)
+            return -1;
     }
-    return more;
+    return 0;
 }
 
 static int expanded(struct engine *engine, int64_t run, const struct step *step, bool *ret,
@@ -209,15 +214,17 @@ static int add_tasks(struct engine *engine, int64_t run, const struct pipeline *
     int more;
     while ((more = rows_next(rows, err)) > 0) {
         size_t step = (size_t)rows_integer(rows, 0);
+        const char *reason = rows_text(rows, 4), *detail = rows_text(rows, 7);
+        if (!detail || !*detail)
+            detail = reason;
         OWN_STRING log = rows_text(rows, 8) ? home_path(engine, "%s", rows_text(rows, 8)) : NULL;
         json_array_append_new(
             list,
             json_pack("{s:s, s:s, s:s, s:I, s:s?, s:s?, s:s?, s:o}", "step",
                       step < pipeline->step_count ? pipeline->steps[step].id : "?", "partition",
                       rows_text(rows, 1), "cause", cause_name((enum cause)rows_integer(rows, 2)),
-                      "exit", (json_int_t)rows_integer(rows, 3), "message", rows_text(rows, 4),
-                      "detail", rows_text(rows, 7), "log", log, "started",
-                      query_time(rows_integer(rows, 5))));
+                      "exit", (json_int_t)rows_integer(rows, 3), "message", reason, "detail",
+                      detail, "log", log, "started", query_time(rows_integer(rows, 5))));
     }
     return more;
 }
@@ -226,17 +233,30 @@ static int add_problems(struct engine *engine, int64_t run, json_t *status, stru
     json_t *list = json_array();
     if (!list || json_object_set_new(status, "problems", list) < 0)
         return error_set_memory(err);
-    OWN_ROWS rows = store_query(engine->store, err,
-                                "SELECT data FROM event WHERE run = ? AND kind = 'problem' AND "
-                                "id > coalesce((SELECT max(id) FROM event WHERE run = ? AND "
-                                "kind = 'run' AND data LIKE '%\"running\"%'), 0) LIMIT 20",
-                                "ii", run, run);
+    OWN_ROWS rows = store_query(
+        engine->store, err,
+        "SELECT data FROM event WHERE run = ? AND kind = 'problem' AND kind <> 'state' AND "
+        "id > coalesce((SELECT max(id) FROM event WHERE run = ? AND "
+        "kind = 'run' AND kind <> 'state' AND data LIKE '%\"running\"%'), 0) LIMIT 20",
+        "ii", run, run);
     if (!rows)
         return -1;
     int more;
     while ((more = rows_next(rows, err)) > 0)
         json_array_append_new(list, query_parse(rows_text(rows, 0)));
     return more;
+}
+
+static int add_outputs(struct engine *engine, int64_t run, json_t *status, struct error **err) {
+    OWN_ROWS rows =
+        store_query(engine->store, err,
+                    "SELECT data FROM event WHERE run = ? AND kind = 'outputs' AND kind <> 'state' "
+                    "ORDER BY id DESC LIMIT 1",
+                    "i", run);
+    int more = rows ? rows_next(rows, err) : -1;
+    json_object_set_new(status, "outputs",
+                        more > 0 ? query_parse(rows_text(rows, 0)) : json_object());
+    return more < 0 ? -1 : 0;
 }
 
 json_t *engine_status(struct engine *engine, const char *run, struct error **err) {
@@ -256,7 +276,7 @@ json_t *engine_status(struct engine *engine, const char *run, struct error **err
         add_tasks(engine, id, pipeline, TASK_DECIDING, status, "waiting", err) < 0 ||
         add_tasks(engine, id, pipeline, TASK_FAILED, status, "failed", err) < 0 ||
         add_tasks(engine, id, pipeline, TASK_RUNNING, status, "running", err) < 0 ||
-        add_problems(engine, id, status, err) < 0)
+        add_problems(engine, id, status, err) < 0 || add_outputs(engine, id, status, err) < 0)
         return NULL;
     return take(&status);
 }

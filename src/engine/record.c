@@ -116,6 +116,25 @@ static void deliver(struct pool_job *base) {
     }
 }
 
+/* {name: path} of what was delivered; a folder when there is one for each partition. */
+static json_t *delivered_outputs(const struct run *run, const struct finish_run_job *job) {
+    json_t *outputs = json_object();
+    for (size_t i = 0; outputs && i < run->pipeline->output_count; i++) {
+        const char *name = run->pipeline->outputs[i].name;
+        size_t size = strlen(run->output) + 1 + strlen(name);
+        for (size_t d = 0; d < job->count && !json_object_get(outputs, name); d++) {
+            const char *target = job->items[d].target;
+            if (strncmp(target + strlen(run->output) + 1, name, strlen(name)) != 0)
+                continue;
+            bool folder = target[size] == '/';
+            if (folder || target[size] == '\0' || target[size] == '.')
+                json_object_set_new(outputs, name,
+                                    folder ? json_stringn(target, size) : json_string(target));
+        }
+    }
+    return outputs;
+}
+
 /* -------------------------------------------------------------------- record */
 
 static int append_task(const json_t *task, void *context, struct error **err) {
@@ -168,6 +187,9 @@ static int delivered(struct pool_job *base, struct error **err) {
                       err) < 0)
             return -1;
     }
+    OWN_JSON outputs = state == RUN_SUCCEEDED ? delivered_outputs(run, job) : json_object();
+    if (!outputs || event_add(run->engine, run->id, 0, "outputs", take(&outputs), err) < 0)
+        return outputs ? -1 : error_set_memory(err);
     if (run_move(run, state, note, err) < 0)
         return -1;
     OWN_ERROR problem = NULL;

@@ -30,17 +30,17 @@ static bool needs_compute(const struct step *step) {
     return step->type == STEP_COMMAND || step->type == STEP_TOOL || step->type == STEP_CONTAINER;
 }
 
-static double cpus_of(const struct step *step) {
+static double cpus_of(const struct run_step *step) {
     return step->resources.cpus > 0 ? step->resources.cpus : 1;
 }
 
-bool schedule_fits_at_all(const struct engine *engine, const struct step *step) {
+static bool fits_at_all(const struct engine *engine, const struct run_step *step) {
     const struct compute_capacity *all = &engine->capacity;
     return cpus_of(step) <= all->cpus && (!all->memory || step->resources.memory <= all->memory) &&
            step->resources.gpus <= all->gpus;
 }
 
-static bool fits_now(const struct engine *engine, const struct step *step) {
+static bool fits_now(const struct engine *engine, const struct run_step *step) {
     const struct compute_capacity *all = &engine->capacity;
     return engine->cpus_taken + cpus_of(step) <= all->cpus + 1e-9 &&
            (!all->memory || engine->memory_taken + step->resources.memory <= all->memory) &&
@@ -49,7 +49,7 @@ static bool fits_now(const struct engine *engine, const struct step *step) {
 
 static void take_resources(struct task *task) {
     struct engine *engine = task->step->run->engine;
-    const struct step *step = task->step->step;
+    const struct run_step *step = task->step;
     engine->cpus_taken += cpus_of(step);
     engine->memory_taken += step->resources.memory;
     engine->gpus_taken += step->resources.gpus;
@@ -67,7 +67,7 @@ void schedule_release(struct task *task) {
     if (!task->counted)
         return;
     struct engine *engine = task->step->run->engine;
-    const struct step *step = task->step->step;
+    const struct run_step *step = task->step;
     engine->cpus_taken -= cpus_of(step);
     engine->memory_taken -= step->resources.memory;
     engine->gpus_taken -= step->resources.gpus;
@@ -97,13 +97,13 @@ static int dispatch_step(struct run_step *step, bool *ret_full, struct error **e
             *ret_full = true;
             return 0;
         }
-        if (!schedule_fits_at_all(engine, step->step)) {
+        if (!fits_at_all(engine, step)) {
             task->cause = CAUSE_NOT_STARTED;
             if (task_move(task, TASK_FAILED, "it asks for more than this machine has", err) < 0)
                 return -1;
             continue;
         }
-        if (!fits_now(engine, step->step))
+        if (!fits_now(engine, step))
             return 0; /* a smaller one of another step may fit */
         take_resources(task);
         if (flight_begin(task, err) < 0)

@@ -262,10 +262,17 @@ void check_reachable(struct loader *loader) {
     }
     while (reach.head < reach.tail)
         leave(&reach, reach.queue[reach.head++]);
-    for (size_t i = 0; i < count; i++)
-        if (reach.missing[i] && loader->drafts[i]->step.fired && !reach.hit[i])
-            node_error(&loader->trouble, loader->drafts[i]->node,
-                       "some step before the circle must lead into it",
-                       "step `%s` can never run: only steps that come after it lead to it",
-                       loader->drafts[i]->step.id);
+    for (size_t i = 0; i < count; i++) {
+        if (!reach.missing[i] || !loader->drafts[i]->step.fired || reach.hit[i])
+            continue;
+        node_error(&loader->trouble, loader->drafts[i]->node,
+                   "some step before the circle must lead into it",
+                   "step `%s` can never run: only steps that come after it lead to it",
+                   loader->drafts[i]->step.id);
+        /* What it would have led to is not another mistake. */
+        reach.hit[i] = true;
+        meet(&reach, i);
+        while (reach.head < reach.tail)
+            leave(&reach, reach.queue[reach.head++]);
+    }
 }

@@ -23,12 +23,14 @@ static const char *json_kind(const json_t *json) {
     return names[json_typeof(json)];
 }
 
-/* A scalar as the text that a person would type for it. NULL for lists and mappings. */
+static bool has_text(const json_t *given) {
+    return !json_is_array(given) && !json_is_object(given) && !json_is_null(given);
+}
+
+/* A scalar as the text that a person would type for it. NULL when there is no memory. */
 static char *as_text(const json_t *given) {
     if (json_is_string(given))
         return memory_copy_string(json_string_value(given));
-    if (json_is_array(given) || json_is_object(given) || json_is_null(given))
-        return NULL;
     return json_dumps(given, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
 }
 
@@ -57,18 +59,22 @@ static json_t *boolean(const char *text, char **ret_problem) {
 static json_t *list(const json_t *given, char **ret_problem) {
     OWN_JSON items = json_array();
     for (size_t i = 0; items && json_is_array(given) && i < json_array_size(given); i++) {
-        OWN_STRING text = as_text(json_array_get(given, i));
-        if (!text)
-            return refuse(ret_problem, "a list holds texts, not %s",
-                          json_kind(json_array_get(given, i)));
-        json_array_append_new(items, json_string(text));
+        const json_t *item = json_array_get(given, i);
+        if (!has_text(item))
+            return refuse(ret_problem, "a list holds texts, not %s", json_kind(item));
+        OWN_STRING text = as_text(item);
+        if (!text || json_array_append_new(items, json_string(text)) < 0)
+            return NULL;
     }
     if (json_is_array(given) || !items)
         return take(&items);
     OWN_STRING text = as_text(given);
-    for (const char *at = text; at && *at;) {
+    if (!text)
+        return NULL;
+    for (const char *at = text; *at;) {
         size_t size = strcspn(at, ",");
-        json_array_append_new(items, json_stringn(at, size));
+        if (json_array_append_new(items, json_stringn(at, size)) < 0)
+            return NULL;
         at += size + (at[size] == ',');
     }
     return take(&items);
@@ -78,11 +84,13 @@ static json_t *convert(const struct parameter *parameter, const json_t *given,
                        char **ret_problem) {
     if (parameter->type == VALUE_LIST && (json_is_array(given) || json_is_string(given)))
         return list(given, ret_problem);
-    OWN_STRING text = as_text(given);
     double value = 0;
-    if (!text)
+    if (!has_text(given))
         return refuse(ret_problem, "%s is not a %s", json_kind(given),
                       value_type_name(parameter->type));
+    OWN_STRING text = as_text(given);
+    if (!text)
+        return NULL;
     switch (parameter->type) {
     case VALUE_INTEGER:
         return whole_number(parameter, text, ret_problem);

@@ -59,6 +59,11 @@ static void free_item(struct diagnostic *item) {
 static void add(struct trouble *trouble, struct diagnostic item, const char *hint,
                 const struct source *source) {
     struct diagnostics *diagnostics = trouble->diagnostics;
+    if (diagnostics->count == DIAGNOSTICS_MAXIMUM) {
+        diagnostics->errors += item.severity == SEVERITY_ERROR;
+        memory_free(item.message);
+        return;
+    }
     item.file = memory_copy_string(source->path);
     item.hint = memory_copy_string(hint);
     item.source = copy_line(source, item.line);

@@ -150,8 +150,10 @@ json_t *expression_run(struct expression *expression, const json_t *input, const
     jv value = jq_next(expression->jq);
     for (; jv_is_valid(value); value = jq_next(expression->jq)) {
         json_t *output = jv_to_json(value, &budget);
-        if (!output || json_array_size(outputs) == EXPRESSION_MAXIMUM_OUTPUTS ||
-            json_array_append_new(outputs, output) < 0) {
+        bool full = json_array_size(outputs) == EXPRESSION_MAXIMUM_OUTPUTS;
+        if (full)
+            json_decref(output);
+        if (full || !output || json_array_append_new(outputs, output) < 0) {
             watchdog_stop(expression->watchdog);
             error_set(err, ERROR_LIMIT, "the expression gives too much");
             return NULL;

@@ -40,7 +40,7 @@ static void read_glob(struct fan_reader *reader, const struct node *node, const 
     const char *head = NULL, *glob = split_glob(loader, text, &head);
     if (!glob) {
         node_error(&loader->trouble, node, "write REFERENCE/PATTERN, as in inputs.scans/*.dcm",
-                   "`%.200s` has no pattern", text);
+                   "`%.200s` does not say where to look", text);
         return;
     }
     const char *parts = glob;

@@ -37,9 +37,17 @@ static void check_alone(struct loader *loader, const struct program *program) {
     struct expression *expression =
         expression_new(program->text, expression_variables, &error);
     expression_free(expression);
-    for (; !expression && program; program = program->same)
-        node_error(&loader->trouble, program->node, error ? error->hint : NULL, "%s: %s",
-                   program->what, error ? error->message : "jq does not compile");
+    if (!expression && (!error || error->code == ERROR_MEMORY)) {
+        loader->trouble.no_memory = true;
+        return;
+    }
+    for (; !expression && program; program = program->same) {
+        const char *hint = error->hint;
+        if (!hint && text_equal(program->what, "${…}"))
+            hint = "for the shell's own ${…} write $${…}";
+        node_error(&loader->trouble, program->node, hint, "%s: %s", program->what,
+                   error->message);
+    }
 }
 
 static bool is_simple(const char *text) {

@@ -24,7 +24,10 @@ struct draft *require_draft(struct loader *loader, const struct scope *scope,
     for (size_t i = 0; i < loader->draft_count && count < CANDIDATES_MAXIMUM; i++)
         if (loader->drafts[i]->scope == scope)
             names[count++] = loader->drafts[i]->step.id + skip;
-    node_error(&loader->trouble, node, nearest_hint(loader, name, names, count, NULL),
+    const char *otherwise = NULL;
+    if (text_starts_with(name, "input.") || text_starts_with(name, "param."))
+        otherwise = loader_format(loader, "did you mean `%.5ss%s`?", name, name + 5);
+    node_error(&loader->trouble, node, nearest_hint(loader, name, names, count, otherwise),
                "no step is called `%.100s`", name);
     return NULL;
 }
@@ -92,7 +95,7 @@ static bool parameter_reference(struct loader *loader, const struct scope *scope
         node_error(&loader->trouble, node, NULL, "no parameter is called `%.100s`", name);
     else if (parameter->type != VALUE_FILE && parameter->type != VALUE_DIRECTORY)
         node_error(&loader->trouble, node, "write ${params.NAME} in a command for its value",
-                   "parameter `%s` is a %s, not a file or directory to read", name,
+                   "parameter `%s` has the type %s, not file or directory, so it cannot be read", name,
                    value_type_name(parameter->type));
     else
         return true;
@@ -112,8 +115,12 @@ static bool child_reference(struct loader *loader, struct draft *outer, const st
     if (output && output->kind == NODE_MAPPING)
         output = node_get_value(output, "from");
     if (!output) {
-        node_error(&loader->trouble, node, "write STEP/OUTPUT with one of its outputs",
-                   "the sub-pipeline `%s` has no output `%.100s`", outer->step.id, name);
+        if (*ret->path)
+            node_error(&loader->trouble, node, "write STEP/OUTPUT with one of its outputs",
+                       "the sub-pipeline `%s` has no output `%.100s`", outer->step.id, name);
+        else
+            node_error(&loader->trouble, node, "write STEP/OUTPUT with one of its outputs",
+                       "`%s` does not say which output of the sub-pipeline", outer->step.id);
         return false;
     }
     const char *text = scalar_text(loader, output, "from"), *below = rest;

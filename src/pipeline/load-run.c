@@ -40,8 +40,9 @@ static void split_words(struct loader *loader, struct draft *draft, const struct
             add_word(loader, draft, node, buffer_text(&word), words);
         buffer_clear(&word);
         if (!*at)
-            return;
+            break;
     }
+    loader->trouble.no_memory = loader->trouble.no_memory || word.failed;
 }
 
 static void load_words(struct loader *loader, struct draft *draft, const struct node *node,
@@ -115,7 +116,7 @@ static void load_environment(struct loader *loader, struct draft *draft) {
             node_error(&loader->trouble, env->keys[i], NULL,
                        "`%.100s` cannot be the name of an environment variable",
                        env->keys[i]->text);
-        const char *text = load_template(loader, draft, env->values[i], "env");
+        const char *text = load_template(loader, draft, env->values[i], "a value of env");
         if (text)
             list[draft->step.environment_count++] = (struct named_text){env->keys[i]->text, text};
     }

@@ -19,6 +19,11 @@ const char *step_kind(const struct node *step) {
     return NULL;
 }
 
+/* The id as the file has it, without the name of the calling step. */
+static const char *own_id(const struct draft *draft) {
+    return draft->step.id + strlen(draft->scope->prefix);
+}
+
 static bool load_type(struct loader *loader, struct draft *draft) {
     static const char *const words[] = {"command",         "tool", "container", "manual_review",
                                         "manual_approval", "wait", "dummy",     "notify",
@@ -28,7 +33,7 @@ static bool load_type(struct loader *loader, struct draft *draft) {
     if (!kind) {
         node_error(&loader->trouble, draft->node,
                    "give it a `type`, or a `tool`, `image`, `command` or `pipeline`",
-                   "step `%s` does not say what it does", draft->step.id);
+                   "step `%s` does not say what it does", own_id(draft));
         return false;
     }
     int type = 0;
@@ -47,7 +52,7 @@ static bool load_type(struct loader *loader, struct draft *draft) {
 static void require_key(struct loader *loader, const struct draft *draft, const char *key) {
     if (!node_get_value(draft->node, key))
         node_error(&loader->trouble, draft->node, NULL, "%s step `%s` needs `%s`",
-                   step_kind(draft->node), draft->step.id, key);
+                   step_kind(draft->node), own_id(draft), key);
 }
 
 static void check_tool(struct loader *loader, const struct draft *draft) {
@@ -73,7 +78,7 @@ static void check_image(struct loader *loader, const struct draft *draft) {
                    options->image_remedy ? options->image_remedy
                                          : "install crun, skopeo and umoci",
                    "step `%s` runs a container, and nothing on this machine can run one",
-                   draft->step.id);
+                   own_id(draft));
     const char *image = draft->step.image;
     if (image && (!*image || strpbrk(image, " \t\n") || *image == '-' || strstr(image, "${")))
         node_error(&loader->trouble, node, NULL, "`%.200s` is not the name of an image", image);
@@ -97,7 +102,7 @@ static void load_people(struct loader *loader, struct draft *draft) {
                    "every must be at least 100ms");
     if (step->type == STEP_WAIT && !until && !file && !node_get_value(draft->node, "for"))
         node_error(&loader->trouble, draft->node, "give it `for`, `until` or `file`",
-                   "wait step `%s` does not say what it waits for", step->id);
+                   "wait step `%s` does not say what it waits for", own_id(draft));
     if (step->type == STEP_NOTIFY)
         require_key(loader, draft, "message");
 }

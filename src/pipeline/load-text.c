@@ -8,14 +8,15 @@ static const char *const roots[] = {"params", "inputs",  "in",  "out", "partitio
 struct rewriting {
     struct loader *loader;
     struct draft *draft; /* whose text it is */
-    const struct node *node;
+    const struct node *whole;
+    const struct node *node; /* the place of the ${…} at hand */
     struct buffer out;
 };
 
 /* ------------------------------------------------------------------------ jq */
 
 /* Inside a sub-pipeline $params and $results are those of its own names. */
-static char *scoped_jq(struct loader *loader, const struct scope *scope, const struct node *node,
+static const char *scoped_jq(struct loader *loader, const struct scope *scope, const struct node *node,
                        const char *program) {
     static const char *const variables[] = {"params", "results"};
     OWN_BUFFER text = {0};
@@ -24,14 +25,16 @@ static char *scoped_jq(struct loader *loader, const struct scope *scope, const s
                    "jq in a sub-pipeline cannot use $inputs");
     for (size_t i = 0; scope->parent && i < ARRAY_SIZE(variables); i++) {
         OWN_STRING name = memory_format("$%s", variables[i]);
-        if (name && strstr(program, name))
+        if (!name)
+            loader->trouble.no_memory = true;
+        else if (strstr(program, name))
             buffer_format(&text,
                           "(%s | with_entries(select(.key | startswith(\"%s\")) | .key |= .[%zu:]))"
                           " as %s | ",
                           name, scope->prefix, strlen(scope->prefix), name);
     }
     buffer_append(&text, program);
-    return loader_format(loader, "%s", buffer_text(&text));
+    return loader_take(loader, &text);
 }
 
 const char *load_jq(struct loader *loader, const struct scope *scope, const struct node *node,
@@ -67,7 +70,7 @@ static const char *parameter_hint(struct rewriting *rewriting, const char *name)
 }
 
 /* The first name after the root: of "params.model.x" it is "model". */
-static char *second_word(struct loader *loader, const char *inside) {
+static const char *second_word(struct loader *loader, const char *inside) {
     const char *dot = strchr(inside, '.');
     if (!dot)
         return NULL;
@@ -161,9 +164,43 @@ static void use_path(struct rewriting *rewriting, const char *inside) {
         buffer_format(&rewriting->out, "${%s}", inside);
 }
 
+/* Where in the file ${inside} stands: a long text may have many of them. */
+static const struct node *find_use(struct rewriting *rewriting, const char *inside) {
+    const struct node *whole = rewriting->whole;
+    const struct source *source = whole->source;
+    unsigned line = whole->line, column = whole->column;
+    if (!source->text || whole->offset > source->size)
+        return whole;
+    /* Escapes and indentation make a text longer in the file than it is. */
+    const char *at = source->text + whole->offset, *end = source->text + source->size;
+    if ((size_t)(end - at) > 4 * whole->text_size + 4000)
+        end = at + 4 * whole->text_size + 4000;
+    for (; at < end; at++) {
+        if (at[0] == '$' && at[1] == '{') {
+            const char *from = at + 2 + strspn(at + 2, " \t");
+            if (text_starts_with(from, inside)) {
+                struct node *place = node_new(rewriting->loader->arena, whole, NODE_STRING);
+                if (!place)
+                    return whole;
+                place->line = line;
+                place->column = column;
+                return place;
+            }
+        }
+        if (*at == '\n') {
+            line++;
+            column = 1;
+        } else if (((unsigned char)*at & 0xC0) != 0x80) {
+            column++;
+        }
+    }
+    return whole;
+}
+
 static int on_use(const char *inside, size_t offset, void *context, struct error **err) {
     struct rewriting *rewriting = context;
     (void)offset;
+    rewriting->node = find_use(rewriting, inside);
     note_partition(rewriting->draft, rewriting->node, inside);
     if (template_is_path(inside)) {
         use_path(rewriting, inside);
@@ -193,17 +230,19 @@ static const char *rewrite(struct loader *loader, struct draft *draft, const str
         return text;
     if (loader->medperf) { /* MedPerf has no templates: the text means itself */
         OWN_STRING escaped = template_escape(text);
+        loader->trouble.no_memory = loader->trouble.no_memory || !escaped;
         return escaped ? loader_format(loader, "%s", escaped) : NULL;
     }
     OWN_ERROR error = NULL;
-    struct rewriting rewriting = {loader, draft, node, {0}};
+    struct rewriting rewriting = {.loader = loader, .draft = draft, .whole = node, .node = node};
     struct template_parts parts = {on_literal, on_use, &rewriting};
     const char *result = NULL;
-    if (template_walk(text, &parts, &error) < 0)
-        node_error(&loader->trouble, node, error ? error->hint : NULL, "%s: %s", what,
-                   error ? error->message : "no memory");
+    if (template_walk(text, &parts, &error) == 0)
+        result = loader_take(loader, &rewriting.out);
+    else if (!error || error->code == ERROR_MEMORY)
+        loader->trouble.no_memory = true;
     else
-        result = loader_format(loader, "%s", buffer_text(&rewriting.out));
+        node_error(&loader->trouble, node, error->hint, "%s: %s", what, error->message);
     buffer_release(&rewriting.out);
     return result;
 }

@@ -7,16 +7,21 @@ void *loader_allocate(struct loader *loader, size_t size) {
     return memory;
 }
 
-char *loader_format(struct loader *loader, const char *format, ...) {
+const char *loader_format(struct loader *loader, const char *format, ...) {
     OWN_BUFFER text = {0};
     va_list list;
     va_start(list, format);
     buffer_format_list(&text, format, list);
     va_end(list);
-    char *copy = text.failed ? NULL : arena_copy_string(loader->arena, buffer_text(&text));
-    if (!copy)
-        loader->trouble.no_memory = true;
-    return copy;
+    return loader_take(loader, &text);
+}
+
+const char *loader_take(struct loader *loader, const struct buffer *text) {
+    const char *copy = text->failed ? NULL : arena_copy_string(loader->arena, buffer_text(text));
+    if (copy)
+        return copy;
+    loader->trouble.no_memory = true;
+    return "";
 }
 
 const char *nearest_hint(struct loader *loader, const char *text, const char *const *candidates,

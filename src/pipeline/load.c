@@ -137,9 +137,13 @@ static void add_draft(struct loader *loader, struct scope *scope, const struct n
         return;
     }
     struct draft *draft = loader_allocate(loader, sizeof(*draft));
+    if (loader->draft_count == STEP_MAXIMUM) {
+        node_error(&loader->trouble, node, NULL, "more than %d steps", STEP_MAXIMUM);
+        return;
+    }
     if (!draft || array_reserve(&loader->drafts, &loader->draft_capacity, loader->draft_count,
                                 sizeof(draft), STEP_MAXIMUM, NULL) < 0) {
-        node_error(&loader->trouble, node, NULL, "more than %d steps", STEP_MAXIMUM);
+        loader->trouble.no_memory = true;
         return;
     }
     draft->step.id = loader_format(loader, "%s%s", scope->prefix, id);

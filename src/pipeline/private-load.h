@@ -81,7 +81,9 @@ struct loader {
 
 /* --- load-value.c: typed values of keys; they report what is wrong and go on */
 void *loader_allocate(struct loader *loader, size_t size);
-char *loader_format(struct loader *loader, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Texts in the arena. Never NULL: without memory they are "" and the trouble is noted. */
+const char *loader_format(struct loader *loader, const char *format, ...) PRINTF_LIKE(2, 3);
+const char *loader_take(struct loader *loader, const struct buffer *text);
 /* "did you mean `x`?" or `otherwise`. */
 const char *nearest_hint(struct loader *loader, const char *text, const char *const *candidates,
                          size_t count, const char *otherwise);

@@ -32,6 +32,7 @@ struct node {
     bool aliased; /* an alias or a merge refers to it */
     bool plain;   /* a scalar without quotes */
     unsigned line, column;
+    size_t offset; /* in the source's text, in bytes */
     const struct source *source;
     const char *text; /* scalars: as written. NULL otherwise */
     size_t text_size;

@@ -32,6 +32,7 @@ struct reader {
     struct level levels[NODE_MAXIMUM_DEPTH];
     size_t depth;
     size_t nodes;
+    size_t skipped; /* bytes of a byte order mark */
     struct node *root;
     unsigned documents;
     bool failed;
@@ -65,6 +66,7 @@ static struct node *new_node(struct reader *reader, struct fy_event *event, enum
     node->source = reader->source;
     node->line = mark ? (unsigned)mark->line + 1 : 1;
     node->column = mark ? (unsigned)mark->column + 1 : 1;
+    node->offset = (mark ? mark->input_pos : 0) + reader->skipped;
     if (++reader->nodes > NODE_MAXIMUM_WEIGHT)
         fail(reader, node->line, node->column, NULL, "the document has more than %d values",
              NODE_MAXIMUM_WEIGHT);
@@ -406,6 +408,7 @@ struct node *yaml_parse(struct arena *arena, const struct source *source, struct
     if (size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) { /* Windows' byte order mark */
         text += 3;
         size -= 3;
+        reader->skipped = 3;
     }
     if (size > YAML_MAXIMUM_SIZE)
         fail(reader, 0, 0, NULL, "the file is larger than %zu MiB", YAML_MAXIMUM_SIZE >> 20);

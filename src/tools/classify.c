@@ -32,6 +32,15 @@ static char *description_path(const char *model) {
     return memory_format("%.*s.json", (int)length, model);
 }
 
+/* The stand-in says so in its own bytes too, so that no other description can hide it. */
+static void mark_stand_in(struct model_description *model, const struct buffer *bytes) {
+    static const char mark[] = "STAND-IN MODEL";
+    if (bytes->data && memmem(bytes->data, bytes->size, mark, sizeof(mark) - 1)) {
+        model->stand_in = true;
+        snprintf(model->notice, sizeof(model->notice), "%s", STAND_IN_NOTICE);
+    }
+}
+
 static int load(struct classifier *self, const struct tool_call *call, struct error **err) {
     const char *path = tool_value(call, "model");
     int64_t threads;
@@ -50,6 +59,10 @@ static int load(struct classifier *self, const struct tool_call *call, struct er
     uint8_t digest[SHA256_SIZE];
     sha256_of(bytes.data, bytes.size, digest);
     hex_encode(digest, sizeof(digest), self->digest);
+    if (self->model.digest[0] && !text_equal(self->model.digest, self->digest))
+        return error_set(err, ERROR_INVALID,
+                         "the description is that of another model: its sha256 differs");
+    mark_stand_in(&self->model, &bytes);
     self->onnx = onnx_open(tool_value(call, "runtime"), err);
     if (!self->onnx)
         return -1;

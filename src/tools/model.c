@@ -93,6 +93,7 @@ int model_describe(const char *path, struct model_description *ret, struct error
     copy_text(model.name, sizeof(model.name), json_get_string(json, "name", "unnamed model"));
     copy_text(model.version, sizeof(model.version), json_get_string(json, "version", ""));
     copy_text(model.notice, sizeof(model.notice), json_get_string(json, "notice", ""));
+    copy_text(model.digest, sizeof(model.digest), json_get_string(json, "sha256", ""));
     model.stand_in = get_flag(json, "stand_in");
     if (model.stand_in)
         copy_text(model.notice, sizeof(model.notice), STAND_IN_NOTICE);

@@ -16,6 +16,7 @@ struct model_class {
 };
 struct model_description {
     char name[128], version[64], notice[512];
+    char digest[SHA256_HEX_SIZE]; /* SHA-256 of the model that it describes; "" when not said */
     bool stand_in;
     bool channels_last; /* NHWC */
     bool softmax;       /* the model gives scores; make probabilities of them */

@@ -1,10 +1,280 @@
-#include "compute/keeper/keeper.h"
+/*
+ * The sealed box. Its life:
+ *
+ *   box_open(), once: the keeper leaves for a mount namespace of its own (as an ordinary user for
+ *   a user namespace as well) and stages there what all boxes have in common.
+ *   box_start(), for each job: a clone with new namespaces becomes the box's init. It builds a
+ *   root folder from the stage and the job's mounts, moves into it, gives up all privileges,
+ *   installs the system-call filter, starts the task and waits for it. When it ends, the kernel
+ *   ends everything else in the box.
+ */
+#include "compute/keeper/private-box.h"
+
 #include <errno.h>
-struct box *box_open(struct groups **groups, const char **reason) {
-    *reason = "not built yet";
-    return NULL;
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/seccomp.h>
+#include <linux/securebits.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ------------------------------------------------------------ once for the keeper */
+
+static int write_file(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t size = write(fd, text, strlen(text));
+    int number = errno;
+    close(fd);
+    errno = number;
+    return size < 0 ? -1 : 0;
 }
+
+/* A single user, who is the same inside: all that an unprivileged process may map. */
+static int enter_user_namespace(uid_t user, gid_t group) {
+    char map[64];
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+        return -1;
+    (void)snprintf(map, sizeof(map), "%u %u 1\n", user, user);
+    if (write_file("/proc/self/setgroups", "deny") < 0 || write_file("/proc/self/uid_map", map) < 0)
+        return -1;
+    (void)snprintf(map, sizeof(map), "%u %u 1\n", group, group);
+    return write_file("/proc/self/gid_map", map);
+}
+
+/* What can be given up here need not be given up in each box. The keeper keeps the capabilities
+ * that it holds; they end with the next execve, of which there is none but the tasks'. */
+static int limit_successors(void) {
+    for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++) {
+        if (prctl(PR_CAPBSET_DROP, capability) < 0)
+            return -1;
+    }
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+        return -1;
+    unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+                         SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED | SECBIT_KEEP_CAPS_LOCKED;
+    if (prctl(PR_SET_SECUREBITS, bits) < 0)
+        return -1;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+struct box *box_open(struct groups **groups, const char **reason) {
+    struct box *box = calloc(1, sizeof(*box));
+    *reason = "memory";
+    if (!box)
+        return NULL;
+    box->caller = geteuid();
+    box->caller_group = getegid();
+    box->user = box->caller;
+    box->group = box->caller_group;
+    *groups = groups_open(true);
+    *reason = "user namespaces are not available to this user";
+    if (box->caller == 0 && unshare(CLONE_NEWNS) == 0) {
+        box->user = box->group = BOX_USER;
+        box->privileged = true;
+    } else if (enter_user_namespace(box->caller, box->caller_group) < 0) {
+        return NULL;
+    }
+    *reason = "cannot prepare the box's folders";
+    if (stage_make(box) < 0)
+        return NULL;
+    *reason = "cannot give up privileges";
+    return limit_successors() < 0 ? NULL : box;
+}
+
+/* ------------------------------------------------------------------- inside the box */
+
+struct setup {
+    struct keeper *keeper;
+    struct job *job;
+    struct outcome *outcome;
+    const struct launch *launch;
+    int devices; /* the box's /proc/net/dev, -1 without a net namespace */
+};
+
+static void fail(struct outcome *outcome, enum stage stage) {
+    outcome->number = errno ? errno : EINVAL;
+    outcome->stage = stage;
+    _exit(127);
+}
+
+/* Without a pids cgroup there is RLIMIT_NPROC, which counts all processes of a user. In a user
+ * namespace of its own the box is counted alone. `self` is the host's /proc/self: the box's own
+ * is read-only. */
+static int count_alone(const struct box *box, int self) {
+    char map[2][64];
+    static const char *const files[] = {"setgroups", "uid_map", "gid_map"};
+    (void)snprintf(map[0], sizeof(map[0]), "%u %u 1\n", box->user, box->user);
+    (void)snprintf(map[1], sizeof(map[1]), "%u %u 1\n", box->group, box->group);
+    const char *const texts[] = {"deny", map[0], map[1]};
+    if (unshare(CLONE_NEWUSER) < 0)
+        return -1;
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        int fd = openat(self, files[i], O_WRONLY | O_CLOEXEC);
+        if (fd < 0 || write(fd, texts[i], strlen(texts[i])) < 0)
+            return -1;
+        close(fd);
+    }
+    return 0;
+}
+
+/* From here on the process is nobody: it must not be able to take anything back. */
+static int give_up_privileges(const struct box *box, uid_t user, gid_t group) {
+    if (box->privileged) {
+        if (setgroups(0, NULL) < 0 || setresgid(group, group, group) < 0 ||
+            setresuid(user, user, user) < 0)
+            return -1;
+    }
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {0};
+    if (syscall(SYS_capset, &header, none) < 0)
+        return -1;
+    /* Nobody in the box may look into this process, which knows the other jobs. */
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static int install_filter(const struct keeper *keeper, uint32_t *sandbox) {
+    if (!keeper->filter.len)
+        return 0;
+    *sandbox |= SANDBOX_SECCOMP;
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0u, &keeper->filter);
+}
+
+static bool keeper_is_dead(const struct keeper *keeper) {
+    struct pollfd polled = {.fd = keeper->alive, .events = POLLIN};
+    return poll(&polled, 1, 0) > 0;
+}
+
+static int run_task(void *argument) {
+    struct setup *setup = argument;
+    launch_execute(setup->keeper, setup->job->log, setup->outcome);
+    _exit(127);
+}
+
+static void add_usage(struct outcome *outcome, const struct rusage *usage) {
+    outcome->cpu_user += (int64_t)usage->ru_utime.tv_sec * 1000000 + usage->ru_utime.tv_usec;
+    outcome->cpu_system += (int64_t)usage->ru_stime.tv_sec * 1000000 + usage->ru_stime.tv_usec;
+    uint64_t peak = (uint64_t)usage->ru_maxrss * 1024;
+    outcome->peak_memory = peak > outcome->peak_memory ? peak : outcome->peak_memory;
+}
+
+/* The init's work: to bury the dead, and to pass on SIGTERM. A task that were process 1 itself
+ * would be deaf to signals that it has no handler for, and abort() would not abort. */
+static void wait_for_task(struct outcome *outcome, pid_t task, int devices) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    for (;;) {
+        int status;
+        struct rusage usage;
+        pid_t pid;
+        while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
+            add_usage(outcome, &usage);
+            if (pid == task) {
+                outcome->status = status;
+                outcome->network_used = !network_is_pristine(devices);
+                outcome->finished = 1;
+                _exit(0);
+            }
+        }
+        if (sigwaitinfo(&set, NULL) == SIGTERM)
+            (void)kill(-1, SIGTERM);
+    }
+}
+
+static void become_init(struct setup *setup) {
+    struct keeper *keeper = setup->keeper;
+    struct outcome *outcome = setup->outcome;
+    pid_t task = clone(run_task, keeper->stack + sizeof(keeper->stack),
+                       CLONE_VM | CLONE_VFORK | SIGCHLD, setup);
+    if (task < 0)
+        fail(outcome, STAGE_CLONE);
+    if (setup->devices >= 0 && dup2(setup->devices, 0) < 0)
+        fail(outcome, STAGE_INIT);
+    (void)syscall(SYS_close_range, setup->devices >= 0 ? 1u : 0u, ~0u, 0u);
+    wait_for_task(outcome, task, setup->devices >= 0 ? 0 : -1);
+}
+
+static void run_child(struct setup *setup) {
+    struct keeper *keeper = setup->keeper;
+    struct outcome *outcome = setup->outcome;
+    const struct launch_message *message = setup->launch->message;
+    bool network = !(message->flags & LAUNCH_HOST_NETWORK);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (group_join(keeper->groups, &setup->job->group) < 0)
+        fail(outcome, STAGE_CGROUP);
+    outcome->sandbox = SANDBOX_BOX | (network ? SANDBOX_NETWORK : 0) |
+                       (keeper->box->privileged ? 0 : SANDBOX_USER);
+    if (unshare(CLONE_NEWCGROUP) == 0)
+        outcome->sandbox |= SANDBOX_CGROUP;
+    if (network && setns(setup->job->network, CLONE_NEWNET) < 0)
+        fail(outcome, STAGE_NETWORK);
+    if (sethostname("glovebox", 8) < 0)
+        fail(outcome, STAGE_ROOT);
+    struct root root = {
+        .box = keeper->box, .launch = setup->launch, .outcome = outcome, .log = setup->job->log};
+    bool alone = (setup->job->sandbox & SANDBOX_PROCESSES_USER) && message->processes &&
+                 !keeper->box->privileged;
+    int self = alone ? open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    enum stage stage = root_make(&root);
+    if (stage != STAGE_NONE)
+        fail(outcome, stage);
+    if (self >= 0 && count_alone(keeper->box, self) < 0)
+        fail(outcome, STAGE_LIMIT);
+    if (network)
+        setup->devices = open("/proc/self/net/dev", O_RDONLY | O_CLOEXEC);
+    if (launch_limits(setup->launch, setup->job->sandbox) < 0)
+        fail(outcome, STAGE_LIMIT);
+    if (give_up_privileges(keeper->box, root.user, root.group) < 0)
+        fail(outcome, STAGE_PRIVILEGE);
+    /* Changing the user has cleared this, and the keeper may have died meanwhile. */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (keeper_is_dead(keeper))
+        _exit(127);
+    if (install_filter(keeper, &outcome->sandbox) < 0)
+        fail(outcome, STAGE_FILTER);
+    become_init(setup);
+}
+
 pid_t box_start(struct keeper *keeper, struct job *job) {
-    errno = ENOSYS;
-    return -1;
+    struct setup setup = {keeper, job, job->outcome, &keeper->launch, -1};
+    unsigned long flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | SIGCHLD;
+    if (!(keeper->launch.message->flags & LAUNCH_HOST_NETWORK)) {
+        job->network = network_take(keeper->box);
+        if (job->network < 0)
+            return -1;
+    }
+    owners_prepare(keeper->box, &keeper->launch);
+    /* A true copy of this process, which is small: it works in parallel with us. */
+    pid_t pid = (pid_t)syscall(SYS_clone, flags, 0, 0, 0, 0);
+    if (pid == 0) {
+        run_child(&setup);
+        _exit(127);
+    }
+    if (pid > 0 && keeper->box->privileged) {
+        job->log_lent = true;
+        job->log_owner = keeper->box->caller;
+    }
+    if (pid < 0)
+        box_finish(keeper, job);
+    return pid;
+}
+
+void box_finish(struct keeper *keeper, struct job *job) {
+    if (job->network >= 0)
+        network_give_back(keeper->box, job->network,
+                          job->outcome->finished && !job->outcome->network_used);
+    job->network = -1;
 }

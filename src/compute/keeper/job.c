@@ -16,7 +16,7 @@ static struct job *take_slot(struct keeper *keeper) {
         return NULL;
     uint16_t slot = keeper->running[keeper->running_count++];
     struct job *job = &keeper->jobs[slot];
-    *job = (struct job){.outcome = &keeper->outcomes[slot], .log = -1};
+    *job = (struct job){.outcome = &keeper->outcomes[slot], .log = -1, .network = -1};
     memset(job->outcome, 0, sizeof(*job->outcome));
     return job;
 }
@@ -50,8 +50,8 @@ static void fail_entry(struct keeper *keeper, struct entry *entry, enum stage st
 static int open_log(struct job *job, const struct launch *launch) {
     if (!launch->log[0])
         return 0;
-    job->log = open(launch->log,
-                    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0640);
+    job->log =
+        open(launch->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0640);
     uint64_t maximum = launch->message->log_maximum;
     job->log_maximum = maximum ? maximum : DEFAULT_LOG;
     return job->log < 0 ? -1 : 0;
@@ -113,7 +113,7 @@ static void judge(const struct job *job, int status, bool out_of_memory, struct 
     record->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     record->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     record->remark = job->remark ? job->remark : job->log_trimmed ? REMARK_LOG_TRIMMED : 0;
-    if (outcome->stage != STAGE_NONE) {
+    if (outcome->stage != STAGE_NONE && (outcome->number || job->stop_cause == CAUSE_NONE)) {
         record->cause = CAUSE_NOT_STARTED;
         record->exit_code = -1;
         record->signal = 0;
@@ -153,6 +153,7 @@ static void finish(struct keeper *keeper, struct job *job, int status, const str
     record->cpu_system = microseconds(usage->ru_stime);
     record->peak_memory = (uint64_t)usage->ru_maxrss * 1024;
     if (keeper->boxed) {
+        box_finish(keeper, job);
         if (outcome->finished) {
             /* The init tells what the task alone used and how it ended. */
             status = outcome->status;
@@ -293,6 +294,8 @@ int64_t job_tick(struct keeper *keeper, int64_t now) {
         next = job->note_at < next ? job->note_at : next;
         next = keeper->next_tick < next ? keeper->next_tick : next;
     }
+    if (tick && groups_tidy(keeper->groups))
+        next = keeper->next_tick < next ? keeper->next_tick : next;
     if (keeper->journal.pending_count)
         keeper->journal_failed = journal_commit(&keeper->journal) < 0;
     return next;

@@ -22,8 +22,9 @@ struct outcome {
     int32_t number;
     uint32_t sandbox; /* what the child could set up */
     uint32_t finished;
-    int32_t status; /* of the task, as wait gives it; valid when finished */
-    int32_t mount;  /* which mount failed, from 1 */
+    uint32_t network_used; /* something was sent in the box's net namespace */
+    int32_t status;        /* of the task, as wait gives it; valid when finished */
+    int32_t mount;         /* which mount failed, from 1 */
     uint64_t peak_memory;
     int64_t cpu_user, cpu_system;
 };
@@ -41,7 +42,7 @@ struct launch {
 };
 
 /* The cgroups of one job. */
-struct group {
+struct cgroup {
     char name[32]; /* "" when the job has none */
     bool memory, cpu, processes;
 };
@@ -61,7 +62,8 @@ struct job {
     uid_t log_owner; /* given back at the end when it was lent to the task's user */
     int64_t note_at; /* when to write the process id down; a short job never needs it */
     bool log_lent, log_trimmed, killed;
-    struct group group;
+    struct cgroup group;
+    int network; /* the box's net namespace, -1: none of ours */
 };
 
 /* A name that the keeper answers for, from launch to forget. */
@@ -162,19 +164,25 @@ void usage_measure(struct keeper *keeper, const struct job *job, struct record *
 /* --- cgroup.c --- */
 struct groups *groups_open(bool boxed);
 /* Makes the groups that the limits ask for and notes in `sandbox` what was to be had. */
-void group_make(struct groups *groups, struct group *group, const struct launch_message *limits,
+void group_make(struct groups *groups, struct cgroup *group, const struct launch_message *limits,
                 uint32_t *sandbox);
 /* In the child: joins them. */
-int group_join(const struct groups *groups, const struct group *group);
-void group_read(const struct groups *groups, const struct group *group, struct record *record,
+int group_join(const struct groups *groups, const struct cgroup *group);
+void group_read(const struct groups *groups, const struct cgroup *group, struct record *record,
                 bool *out_of_memory);
-void group_kill(const struct groups *groups, const struct group *group);
-void group_remove(struct groups *groups, struct group *group);
+void group_kill(const struct groups *groups, const struct cgroup *group);
+void group_remove(struct groups *groups, struct cgroup *group);
+/* Removes groups that could not be removed before; true while there are such. */
+bool groups_tidy(struct groups *groups);
+/* What limits are to be had, as flags of enum sandbox. */
+unsigned groups_found(const struct groups *groups);
 
 /* --- box.c --- */
 /* Makes the parts that all boxes share, in this process's own mount (and user) namespace. */
 struct box *box_open(struct groups **groups, const char **reason);
 /* Starts a boxed job: returns the process id of its init, or -1 with errno. */
 pid_t box_start(struct keeper *keeper, struct job *job);
+/* After the end: what the box had borrowed. */
+void box_finish(struct keeper *keeper, struct job *job);
 
 #endif

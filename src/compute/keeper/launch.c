@@ -87,7 +87,7 @@ int launch_limits(const struct launch *launch, uint32_t sandbox) {
         set_limit(RLIMIT_DATA, launch->message->memory);
     if (sandbox & SANDBOX_PROCESSES_USER)
         set_limit(RLIMIT_NPROC,
-                  launch->message->processes ? launch->message->processes : DEFAULT_PROCESSES);
+                  launch->message->processes ? launch->message->processes + 1 : DEFAULT_PROCESSES);
     return 0;
 }
 
@@ -120,6 +120,8 @@ static int search_and_execute(const struct launch *launch) {
 void launch_execute(const struct keeper *keeper, int log, struct outcome *outcome) {
     const struct launch *launch = &keeper->launch;
     (void)setsid();
+    if (log < 0)
+        log = keeper->null;
     outcome->stage = STAGE_LOG;
     if (dup2(keeper->null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) {
         outcome->number = errno;

@@ -92,7 +92,10 @@ static void accept_client(struct keeper *keeper) {
         return;
     }
     keeper->client = fd;
-    struct record hello = {.type = RECORD_HELLO, .pid = getpid(), .version = KEEPER_PROTOCOL};
+    struct record hello = {.type = RECORD_HELLO,
+                           .pid = getpid(),
+                           .version = KEEPER_PROTOCOL,
+                           .sandbox = groups_found(keeper->groups)};
     record_seal(&hello);
     keeper_send(keeper, &hello);
 }
@@ -233,6 +236,14 @@ static void read_client(struct keeper *keeper) {
 
 /* ------------------------------------------------------------------------ start-up */
 
+/* The boxes' inits are copies of this process, and their command line can be read from inside:
+ * it shall not tell where the program is. */
+static void hide_path(char **argv, bool boxed) {
+    size_t size = (size_t)(argv[1] + strlen(argv[1]) - argv[0]);
+    memset(argv[0], 0, size);
+    (void)snprintf(argv[0], size, "glovebox-keeper%s", boxed ? " box" : "");
+}
+
 static int fail(const char *what) {
     dprintf(STDOUT_FILENO, "%s: %s\n", what, strerror(errno));
     return -1;
@@ -264,8 +275,8 @@ static void detach(void) {
 
 static int lock_folder(struct keeper *keeper) {
     keeper->directory = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    keeper->lock = open(keeper->boxed ? "box.lock" : "plain.lock", O_RDWR | O_CREAT | O_CLOEXEC,
-                        0600);
+    keeper->lock =
+        open(keeper->boxed ? "box.lock" : "plain.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (keeper->directory < 0 || keeper->lock < 0)
         return fail("cannot open the folder");
     for (int tries = 0; flock(keeper->lock, LOCK_EX | LOCK_NB) < 0; tries++) {
@@ -387,6 +398,7 @@ static void serve(struct keeper *keeper) {
         int64_t wait = next == INT64_MAX ? -1 : next > now ? next - now : 0;
         turn(keeper, &end, wait > 60000 ? 60000 : (int)wait);
     }
+    (void)groups_tidy(keeper->groups);
     journal_close(&keeper->journal);
     (void)unlinkat(keeper->directory, keeper->boxed ? "box.socket" : "plain.socket", 0);
 }
@@ -396,11 +408,12 @@ int main(int argc, char **argv) {
         dprintf(STDERR_FILENO, "glovebox-keeper is started by glovebox\n");
         return 2;
     }
-    struct keeper *keeper = mmap(NULL, sizeof(*keeper), PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct keeper *keeper =
+        mmap(NULL, sizeof(*keeper), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (keeper == MAP_FAILED)
         return 1;
     keeper->boxed = strcmp(argv[1], "box") == 0;
+    hide_path(argv, keeper->boxed);
     (void)umask(022);
     detach();
     if (open_keeper(keeper) < 0)

@@ -12,20 +12,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEEPER_PROTOCOL    1u
-#define KEEPER_NAME_SIZE   104 /* 100 characters and a NUL, rounded up */
-#define MESSAGE_MAXIMUM    ((size_t)256 << 10)
-#define ARGUMENTS_MAXIMUM  4096 /* of a job: arguments, or environment entries */
-#define MOUNTS_MAXIMUM     256
-#define RUNNING_MAXIMUM    1024   /* jobs at the same time in one keeper */
-#define NAMES_MAXIMUM      262144 /* names not yet forgotten */
-#define FILTER_MAXIMUM     4096   /* instructions of a seccomp filter, the kernel's bound */
-#define DEFAULT_LOG        ((uint64_t)64 << 20)
-#define DEFAULT_SHARED     ((uint64_t)64 << 20)
-#define DEFAULT_SCRATCH    ((uint64_t)1 << 30)
-#define DEFAULT_PROCESSES  4096
-#define DEFAULT_GRACE      10000
-#define BOX_USER           65534 /* who a boxed task is when the caller is root */
+#define KEEPER_PROTOCOL   1u
+#define KEEPER_NAME_SIZE  104 /* 100 characters and a NUL, rounded up */
+#define MESSAGE_MAXIMUM   ((size_t)256 << 10)
+#define ARGUMENTS_MAXIMUM 4096 /* of a job: arguments, or environment entries */
+#define MOUNTS_MAXIMUM    256
+#define RUNNING_MAXIMUM   1024   /* jobs at the same time in one keeper */
+#define NAMES_MAXIMUM     262144 /* names not yet forgotten */
+#define FILTER_MAXIMUM    4096   /* instructions of a seccomp filter, the kernel's bound */
+#define DEFAULT_LOG       ((uint64_t)64 << 20)
+#define DEFAULT_SHARED    ((uint64_t)64 << 20)
+#define DEFAULT_SCRATCH   ((uint64_t)1 << 30)
+#define DEFAULT_PROCESSES 4096
+#define DEFAULT_GRACE     10000
+#define BOX_USER          65534 /* who a boxed task is when the caller is root */
 
 /* ------------------------------------------------------------------- records */
 
@@ -80,10 +80,10 @@ enum stage {
 /* Remarks on an exit that was not a failure to start. */
 enum remark {
     REMARK_NONE,
-    REMARK_KEEPER_DIED,    /* cause LOST */
-    REMARK_LOG_OVERFLOW,   /* stopped: its log grew without bound and could not be trimmed */
-    REMARK_LOG_TRIMMED,    /* the middle of the log was dropped */
-    REMARK_MEMORY_LIMIT    /* out of memory: the job's own limit */
+    REMARK_KEEPER_DIED,  /* cause LOST */
+    REMARK_LOG_OVERFLOW, /* stopped: its log grew without bound and could not be trimmed */
+    REMARK_LOG_TRIMMED,  /* the middle of the log was dropped */
+    REMARK_MEMORY_LIMIT  /* out of memory: the job's own limit */
 };
 
 struct record {
@@ -94,7 +94,7 @@ struct record {
     int64_t started, ended; /* ms since 1970 */
     uint64_t peak_memory;
     int64_t cpu_user, cpu_system; /* microseconds */
-    uint64_t boot; /* which boot of the machine `pid` belongs to */
+    uint64_t boot;                /* which boot of the machine `pid` belongs to */
     int32_t cause, exit_code, signal;
     uint32_t sandbox;
     uint32_t stage;

@@ -89,7 +89,8 @@ CREATE TABLE event (
     data TEXT
 );
 CREATE INDEX event_run ON event(run, id);
-CREATE INDEX event_task ON event(task) WHERE task IS NOT NULL AND kind <> 'state';
+-- Few events are not changes of a task's state; queries for them say so to use this.
+CREATE INDEX event_kind ON event(run, kind, id) WHERE kind <> 'state';
 
 CREATE TABLE command (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -113,11 +113,8 @@ const struct report *bed_report(const struct bed *bed, const char *name) {
 }
 
 struct job bed_shell(struct bed *bed, const char *name, const char *const arguments[4]) {
-    return (struct job){.name = name,
-                        .arguments = arguments,
-                        .work = bed->work,
-                        .log = bed->log,
-                        .box = BOX_OFF};
+    return (struct job){
+        .name = name, .arguments = arguments, .work = bed->work, .log = bed->log, .box = BOX_OFF};
 }
 
 bool bed_launch(struct bed *bed, const struct job *job) {

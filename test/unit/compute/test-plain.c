@@ -41,8 +41,8 @@ TEST(what_cannot_start_is_reported) {
     struct bed bed;
     REQUIRE(bed_make(&bed));
     const char *const missing[] = {"no-such-program", NULL};
-    struct job job = {.name = "missing", .arguments = missing, .work = bed.work, .log = bed.log,
-                      .box = BOX_OFF};
+    struct job job = {
+        .name = "missing", .arguments = missing, .work = bed.work, .log = bed.log, .box = BOX_OFF};
     const struct report *report = bed_run(&bed, &job);
     REQUIRE(report);
     CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
@@ -100,8 +100,9 @@ TEST(environment_and_descriptors) {
     const char *const environment[] = {"PATH=/usr/bin:/bin", "COLOUR=blue green", NULL};
     int leaked = open("/etc/passwd", O_RDONLY); /* without O_CLOEXEC, on purpose */
     struct job job =
-        bed_shell(&bed, "look", SHELL("env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort; "
-                                      "ls /proc/self/fd | tr '\\n' ' '; cat; readlink /proc/self/fd/0"));
+        bed_shell(&bed, "look",
+                  SHELL("env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort; "
+                        "ls /proc/self/fd | tr '\\n' ' '; cat; readlink /proc/self/fd/0"));
     job.environment = environment;
     const struct report *report = bed_run(&bed, &job);
     REQUIRE(report);
@@ -132,7 +133,8 @@ TEST(time_limit_and_stop) {
     CHECK_INTEGER(report->signal, SIGKILL);
     CHECK(report->ended - report->started >= 490);
 
-    job = bed_shell(&bed, "stopped", SHELL("trap 'echo bye; exit 0' TERM; echo up; sleep 30 & wait"));
+    job =
+        bed_shell(&bed, "stopped", SHELL("trap 'echo bye; exit 0' TERM; echo up; sleep 30 & wait"));
     REQUIRE(bed_launch(&bed, &job));
     bed_pause(&bed, 200);
     CHECK(bed.driver->stop(bed.compute, "stopped", CAUSE_CANCELLED, 5000, NULL) == 0);
@@ -147,7 +149,8 @@ TEST(time_limit_and_stop) {
 TEST(children_left_behind_are_ended) {
     struct bed bed;
     REQUIRE(bed_make(&bed));
-    struct job job = bed_shell(&bed, "fork", SHELL("sleep 1000 & echo $!; setsid sleep 1000 & echo $!"));
+    struct job job =
+        bed_shell(&bed, "fork", SHELL("sleep 1000 & echo $!; setsid sleep 1000 & echo $!"));
     const struct report *report = bed_run(&bed, &job);
     REQUIRE(report);
     CHECK_INTEGER(report->cause, CAUSE_NONE);

@@ -1,0 +1,70 @@
+/* box — the parts of a sealed box: the stage that all share, and the root folder of one. */
+#ifndef GLOVEBOX_COMPUTE_KEEPER_PRIVATE_BOX_H
+#define GLOVEBOX_COMPUTE_KEEPER_PRIVATE_BOX_H
+
+#include "compute/keeper/keeper.h"
+
+#include <sys/stat.h>
+
+enum { NETWORKS_MAXIMUM = 64, OWNERS_MAXIMUM = 16, LINKS_MAXIMUM = 8, MASKS_MAXIMUM = 8 };
+
+struct box {
+    bool privileged; /* root: no user namespace, tasks run as another user */
+    uid_t caller, user;
+    gid_t caller_group, group;
+    const char *stage; /* the folder where the stage is mounted, in this mount namespace */
+    struct {
+        char name[16], target[48];
+    } links[LINKS_MAXIMUM]; /* /bin -> usr/bin and so on, as the host has them */
+    size_t link_count;
+    const char *folders[LINKS_MAXIMUM]; /* staged folders, bound into each root */
+    size_t folder_count;
+    const char *masks[MASKS_MAXIMUM]; /* files of /proc that are covered */
+    size_t mask_count;
+    /* User namespaces whose only use is to map owners: they exchange two ids. */
+    struct owner {
+        uid_t user, other_user;
+        gid_t group, other_group;
+        int fd;
+    } owners[OWNERS_MAXIMUM];
+    size_t owner_count;
+    int networks[NETWORKS_MAXIMUM]; /* empty net namespaces that no box uses now */
+    size_t network_count;
+};
+
+/* --- stage.c --- */
+int stage_make(struct box *box);
+
+/* --- network.c --- */
+/* An empty net namespace with a raised loopback interface, from the pool or new; -1 with errno.
+ * network_give_back() keeps it for the next box when `pristine`, else drops it. */
+int network_take(struct box *box);
+void network_give_back(struct box *box, int network, bool pristine);
+/* In a box's init: whether nothing was ever sent in this namespace. */
+bool network_is_pristine(int devices);
+
+/* --- owner.c --- */
+/* Who the task of this job is. */
+void owner_of_task(const struct box *box, const struct launch *launch, uid_t *ret_user,
+                   gid_t *ret_group);
+/* Makes the namespaces that the job's mounts need, in the keeper, so that they are made once. */
+void owners_prepare(struct box *box, const struct launch *launch);
+/* The namespace that shows files of `status`'s owner as the task's own; -1: none is needed;
+ * -2: there is none. */
+int owner_map(const struct box *box, const struct stat *status, uid_t user, gid_t group);
+
+/* --- root.c --- */
+struct root {
+    const struct box *box;
+    const struct launch *launch;
+    struct outcome *outcome;
+    int log;
+    int fd;     /* the root folder */
+    uid_t user; /* who the task will be: set by root_make */
+    gid_t group;
+};
+/* In the box's init: builds the root folder and moves into it. STAGE_NONE, or where it failed,
+ * with errno. */
+enum stage root_make(struct root *root);
+
+#endif
