@@ -232,7 +232,7 @@ static void load_document(struct loader *loader, struct node *document) {
     for (size_t i = 0; i < loader->draft_count && !loader->trouble.no_memory; i++)
         load_step(loader, loader->drafts[i]);
     load_outputs(loader, whole);
-    if (!loader->options->trusted)
+    if (!loader->options || !loader->options->trusted)
         check_programs(loader);
     if (loader->draft_count && !loader->trouble.no_memory)
         link_steps(loader);
