@@ -2,8 +2,8 @@
  * The language's own table. The types are sentences of a small grammar that schema.c turns into
  * JSON Schema: alternatives are parted by " or "; each is
  *   text, template, jq, integer, number, boolean, duration, size, reference, path, name, any, null,
- *   "list of X", "mapping of X" (of any keys), "one of a|b|c", or a word with a capital, which is
- *   a mapping described by the rows whose `where` is that word in lower case.
+ *   "list of X", "mapping of X" (of any keys; X may be "Y/Z"), "one of a|b|c", or a word with a
+ *   capital, a mapping described by the rows whose `where` is that word in lower case.
  */
 #include "pipeline/pipeline.h"
 
@@ -24,7 +24,7 @@ const struct language_key language_keys[] = {
              "params: {threshold: {type: number, default: 0.9}}"),
     PIPELINE("inputs", "mapping of Input", "Folders and files that the pipeline reads.",
              "inputs: {scans: {type: directory, help: lung CT}}"),
-    PIPELINE("outputs", "mapping of Output or mapping of reference",
+    PIPELINE("outputs", "mapping of Output/reference",
              "Which results are handed over at the end: a name, and the step (and path) it is.",
              "outputs: {report: report/report.pdf}"),
     PIPELINE("limit", "integer", "The most tasks of one run at the same time.", "limit: 8"),

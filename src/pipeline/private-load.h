@@ -11,7 +11,8 @@
 #include "pipeline/private-node.h"
 
 /* GCC and clang both know them; there is no error path of uthash's own. */
-#define HASH_NONFATAL_OOM 1
+#define HASH_NONFATAL_OOM                       1
+#define HASH_FUNCTION(key, size, value)         HASH_OAT(key, size, value) /* builds clean in clang */
 #include <uthash.h>
 
 #define SUBPIPELINE_MAXIMUM_DEPTH 8
@@ -127,6 +128,7 @@ const char *load_jq(struct loader *loader, const struct scope *scope, const stru
 void add_program(struct loader *loader, const struct node *node, const char *what,
                  const char *program);
 void check_programs(struct loader *loader);
+void forget_programs(struct loader *loader);
 
 /* --- load-reference.c */
 struct draft *find_draft(struct loader *loader, const struct scope *scope, const char *name);
