@@ -18,7 +18,8 @@ static json_t *attempt_object(struct engine *engine, struct rows *rows) {
         "signal", (json_int_t)rows_integer(rows, 10), "cause",
         ended ? cause_name((enum cause)rows_integer(rows, 8)) : "running", "detail",
         rows_text(rows, 14), "peak_memory", (json_int_t)rows_integer(rows, 11), "cpu_user",
-        (json_int_t)rows_integer(rows, 12), "cpu_system", (json_int_t)rows_integer(rows, 13));
+        (json_int_t)rows_integer(rows, 12), "cpu_system", (json_int_t)rows_integer(rows, 13),
+        "sandbox", rows_text(rows, 15));
 }
 
 static json_t *attempts_of(struct engine *engine, int64_t task, struct error **err) {
@@ -26,7 +27,7 @@ static json_t *attempts_of(struct engine *engine, int64_t task, struct error **e
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT number, driver, recipe, box, log, launched, started, "
                                 "ended, cause, exit, signal, peak_memory, cpu_user, cpu_system, "
-                                "detail FROM attempt WHERE task = ? ORDER BY number",
+                                "detail, sandbox FROM attempt WHERE task = ? ORDER BY number",
                                 "i", task);
     if (!rows || !list)
         return NULL;
