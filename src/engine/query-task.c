@@ -88,29 +88,6 @@ static json_t *whole_task(struct engine *engine, const struct pipeline *pipeline
     return task;
 }
 
-int query_attempts(struct engine *engine, const char *run,
-                   int (*use)(const json_t *task, void *context, struct error **err), void *context,
-                   struct error **err) {
-    int64_t id = run_id_of(engine, run, err);
-    CLEANUP(pipeline_cleanup)
-    struct pipeline *pipeline = id < 0 ? NULL : engine_pipeline(engine, run, err);
-    if (!pipeline)
-        return -1;
-    OWN_ROWS rows = store_query(engine->store, err,
-                                "SELECT " TASK_COLUMNS " FROM task WHERE run = ? "
-                                "ORDER BY step, partition",
-                                "i", id);
-    if (!rows)
-        return -1;
-    int more;
-    while ((more = rows_next(rows, err)) > 0) {
-        OWN_JSON task = whole_task(engine, pipeline, rows, err);
-        if (!task || use(task, context, err) < 0)
-            return -1;
-    }
-    return more;
-}
-
 /* The row of "STEP" or "STEP@PARTITION". Without a partition the step must have one task. */
 static struct rows *find_task(struct engine *engine, int64_t run, const struct pipeline *pipeline,
                               const char *where, struct error **err) {
