@@ -161,6 +161,20 @@ static void check_partition_use(struct loader *loader, const struct draft *draft
     }
 }
 
+/* A result that is used must be there by then. */
+static void check_results(struct loader *loader, const struct draft *draft) {
+    for (const struct result_use *use = draft->result_uses; use; use = use->next) {
+        bool found = draft->step.index == SIZE_MAX;
+        for (size_t i = 0; i < draft->edge_count && !found; i++)
+            found = draft->edges[i].step == use->step;
+        const char *other = loader->drafts[use->step]->step.id;
+        if (!found)
+            node_error(&loader->trouble, use->node, loader_format(loader, "needs: [%s]", other),
+                       "step `%s` uses the result of `%s`, but does not wait for it",
+                       draft->step.id, other);
+    }
+}
+
 static void check_cleanup(struct loader *loader, const struct draft *draft) {
     if (draft->step.cleanup_only && draft->step.fired)
         node_error(&loader->trouble, draft->node, NULL,
@@ -192,6 +206,7 @@ void make_axes(struct loader *loader, const size_t *order) {
     for (size_t i = 0; i < loader->draft_count && !loader->trouble.no_memory; i++) {
         make_relations(loader, loader->drafts[i]);
         check_partition_use(loader, loader->drafts[i]);
+        check_results(loader, loader->drafts[i]);
         check_cleanup(loader, loader->drafts[i]);
     }
     relate_outputs(loader);

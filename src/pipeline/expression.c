@@ -3,7 +3,7 @@
 #include <ctype.h>
 
 const char *const expression_variables[] = {"params", "inputs",  "in",  "out",  "partition", "item",
-                                            "results", "run", "step", "files", NULL};
+                                            "results", "run", "step", NULL};
 
 struct expression {
     jq_state *jq;

@@ -121,8 +121,15 @@ static void use_in(struct rewriting *rewriting, const char *name, const char *in
 
 static void use_result(struct rewriting *rewriting, const struct scope *scope, const char *name,
                        const char *rest) {
-    if (require_draft(rewriting->loader, scope, rewriting->node, name))
-        buffer_format(&rewriting->out, "${results.%s%s%s}", scope->prefix, name, rest);
+    const struct draft *upstream =
+        require_draft(rewriting->loader, scope, rewriting->node, name);
+    struct result_use *use = loader_allocate(rewriting->loader, sizeof(*use));
+    if (!upstream || !use)
+        return;
+    *use = (struct result_use){upstream->step.index, rewriting->node,
+                               rewriting->draft->result_uses};
+    rewriting->draft->result_uses = use;
+    buffer_format(&rewriting->out, "${results.%s%s%s}", scope->prefix, name, rest);
 }
 
 /* A path whose first word is none of ours: likely a variable of the shell. */

@@ -39,6 +39,13 @@ struct condition {
 
 struct program;
 
+/* ${results.STEP…} in a step's texts: the step must wait for STEP. */
+struct result_use {
+    size_t step;
+    const struct node *node;
+    struct result_use *next;
+};
+
 /* A step on its way. All indexes into steps are indexes of drafts until link.c renames them. */
 struct draft {
     struct step step;
@@ -48,6 +55,7 @@ struct draft {
     bool shares_partition;   /* fans out over the pipeline's `partition` */
     bool fan_is_edge;        /* FAN_STEP that also waits */
     const struct node *fan_node;
+    struct result_use *result_uses;
     const struct node *item_use, *partition_use; /* first template that needs a partition */
     const struct node **input_nodes;             /* one for each step.inputs */
     const struct node **edge_nodes;

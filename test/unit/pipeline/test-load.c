@@ -211,7 +211,7 @@ TEST(every_key_of_a_step_arrives) {
         "  on_failure: {run: tidy}\n"
         "  trigger_rule: all_done\n"
         "- {id: tidy, command: rm}\n"
-        "- {id: w, type: wait, for: 10s, file: '${inputs.data}/x', until: '$files|length>1', "
+        "- {id: w, type: wait, for: 10s, file: '${inputs.data}/x', until: .ready, "
         "every: 5s, needs: a}\n"
         "- {id: n, type: notify, message: 'done ${params.n}', needs: w, when: .x}\n");
     REQUIRE(pipeline);
