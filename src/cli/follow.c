@@ -75,7 +75,7 @@ static int finish(const struct invocation *invocation, struct engine *engine, co
     struct terminal terminal;
     terminal_examine(invocation, STDOUT_FILENO, &terminal);
     OWN_BUFFER out = {0};
-    if (summary_append(engine, run, &terminal, &out, err) < 0)
+    if (summary_append(engine, run, &terminal, true, &out, err) < 0)
         return -1;
     return print_checked(&out, err);
 }

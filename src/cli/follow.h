@@ -27,6 +27,6 @@ int follow_command(const struct invocation *invocation, struct engine *engine, c
 
 /* What came of a run, for people: state, outputs, failures, what waits and how to go on. */
 int summary_append(struct engine *engine, const char *run, const struct terminal *terminal,
-                   struct buffer *out, struct error **err) MUST_CHECK;
+                   bool with_head, struct buffer *out, struct error **err) MUST_CHECK;
 
 #endif

@@ -141,7 +141,7 @@ static int no_attempt(const json_t *task, int64_t number, const struct reader *r
                       struct error **err) {
     if (number > 0)
         return error_set(err, ERROR_NOT_FOUND, "there is no attempt %lld", (long long)number);
-    error_set(err, ERROR_NOT_FOUND, "it has no log: it is %s and was not started in this run",
+    error_set(err, ERROR_NOT_FOUND, "it has no log: it was never started in this run, it is %s",
               json_get_string(task, "state", "in an unknown state"));
     return error_hint(err, "\"glovebox why %s %s\" says why", reader->run, reader->where);
 }

@@ -108,10 +108,8 @@ static void draw_head(struct picture *picture) {
     }
     int64_t left = text_equal(state, "running") ? progress_left(status, picture->now) : -1;
     if (left >= 0) {
-        buffer_append(&text, ", about ");
-        if (left < 10000)
-            buffer_append(&text, "a few seconds");
-        else
+        buffer_append(&text, left < 10000 ? ", a few seconds" : ", about ");
+        if (left >= 10000)
             text_format_duration(&text, left);
         buffer_append(&text, " left");
     }
@@ -167,13 +165,16 @@ static void draw_bar(struct picture *picture, const json_t *counts, int64_t tota
         {"sleeping", "▓", "=", STYLE_BUSY},  {"deciding", "▓", "?", STYLE_ASK},
     };
     unsigned left = picture->bar;
+    int64_t sum = 0;
     bool unicode = picture->terminal->unicode;
     for (size_t i = 0; i < ARRAY_SIZE(parts) && total > 0; i++) {
         int64_t count = json_count(counts, parts[i].state);
         if (count <= 0)
             continue;
-        unsigned columns = (unsigned)(count * picture->bar / total);
-        columns = columns < 1 ? 1 : columns;
+        /* Where this part ends, counted from the start: rounding does not add up. */
+        sum += count;
+        unsigned begin = picture->bar - left, end = (unsigned)(sum * picture->bar / total);
+        unsigned columns = end > begin ? end - begin : 1;
         columns = columns > left ? left : columns;
         style_begin(picture->out, picture->terminal->colour, parts[i].style);
         for (unsigned c = 0; c < columns; c++)

@@ -198,7 +198,7 @@ static bool has_many(const json_t *steps, const char *step) {
 
 static void show_event(struct progress *progress, const json_t *event, const json_t *steps,
                        struct buffer *out) {
-    const char *step = json_step(event), *state = json_get_string(event, "state", "");
+    const char *step = json_step(event), *state = json_get_string(event, "data", "");
     if (!text_equal(json_get_string(event, "kind", ""), "state") || !*step)
         return;
     bool asks = text_equal(state, "deciding"), failed = text_equal(state, "failed");

@@ -35,7 +35,7 @@ static void head(const struct summary *summary) {
     }
     buffer_append_char(summary->out, '\n');
     const char *note = json_get_string(summary->status, "note", "");
-    if (*note) {
+    if (*note && !text_equal(state, "waiting")) {
         buffer_append(summary->out, "  ");
         text_append_printable(summary->out, note);
         buffer_append_char(summary->out, '\n');
@@ -103,7 +103,8 @@ static void failures(const struct summary *summary) {
     if (count == 0)
         return;
     int64_t all = json_count(json_object_get(summary->status, "tasks"), "failed");
-    style_text(summary->out, summary->terminal->colour, STYLE_BAD, "failed\n");
+    style_text(summary->out, summary->terminal->colour, STYLE_BAD, "failed");
+    buffer_append_char(summary->out, '\n');
     json_array_foreach(failed, i, task) {
         if (i < SHOWN_MAXIMUM)
             one_failure(summary, task);
@@ -112,9 +113,13 @@ static void failures(const struct summary *summary) {
         buffer_format(summary->out, "  and %lld more: glovebox tasks %s --state failed\n",
                       (long long)all - SHOWN_MAXIMUM, summary->run);
     task = json_array_get(failed, 0);
-    buffer_format(summary->out, "look further\n  glovebox logs %s ", summary->run);
-    text_append_task_argument(summary->out, json_step(task), json_partition(task));
-    buffer_format(summary->out, "\n  glovebox why %s ", summary->run);
+    buffer_append(summary->out, "look further\n");
+    if (*json_get_string(task, "log", "")) {
+        buffer_format(summary->out, "  glovebox logs %s ", summary->run);
+        text_append_task_argument(summary->out, json_step(task), json_partition(task));
+        buffer_append_char(summary->out, '\n');
+    }
+    buffer_format(summary->out, "  glovebox why %s ", summary->run);
     text_append_task_argument(summary->out, json_step(task), json_partition(task));
     buffer_format(summary->out, "\n  glovebox retry %s\n", summary->run);
 }
@@ -125,7 +130,8 @@ static void people(const struct summary *summary) {
     const json_t *task;
     if (count == 0)
         return;
-    style_text(summary->out, summary->terminal->colour, STYLE_ASK, "waits for you\n");
+    style_text(summary->out, summary->terminal->colour, STYLE_ASK, "waits for you");
+    buffer_append_char(summary->out, '\n');
     json_array_foreach(waiting, i, task) {
         if (i >= SHOWN_MAXIMUM)
             break;
@@ -144,17 +150,22 @@ static void people(const struct summary *summary) {
 }
 
 int summary_append(struct engine *engine, const char *run, const struct terminal *terminal,
-                   struct buffer *out, struct error **err) {
+                   bool with_head, struct buffer *out, struct error **err) {
     OWN_JSON status = engine_status(engine, run, err);
     if (!status)
         return -1;
     struct summary summary = {status, terminal, run, out};
-    head(&summary);
+    const char *state = json_get_string(status, "state", "");
+    if (with_head)
+        head(&summary);
     problems(&summary);
     failures(&summary);
     people(&summary);
-    if (text_equal(json_get_string(status, "state", ""), "paused"))
+    bool left = text_equal(state, "running") || text_equal(state, "planned");
+    if (text_equal(state, "paused"))
         buffer_format(out, "goes on with\n  glovebox resume %s\n", run);
+    else if (left && !engine_is_driven(engine))
+        buffer_format(out, "nobody drives it; it goes on with\n  glovebox resume %s\n", run);
     outputs(&summary);
     return 0;
 }

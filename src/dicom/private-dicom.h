@@ -51,9 +51,9 @@ struct parser {
     size_t size;
     bool implicit, big_endian;
     bool partial, ran_out;
-    uint32_t stop;  /* at the top level, this tag and later ones are not wanted; 0: all are */
+    uint32_t stop;       /* at the top level, this tag and later ones are not wanted; 0: all are */
     uint16_t only_group; /* at the top level, another group ends the parse; 0: none does */
-    bool is_signed; /* Pixel Representation in force: settles "US or SS" */
+    bool is_signed;      /* Pixel Representation in force: settles "US or SS" */
     unsigned depth;
 };
 /* Parses elements from *offset to `end` into `dataset`. */

@@ -116,11 +116,10 @@ static bool feeds_fan(const struct task *task) {
     return false;
 }
 
-static int save_known(struct task *task, const char *result, struct error **err) {
-    return store_run(task->step->run->engine->store, err,
-                     "UPDATE task SET key = ?, output = ?, result = ? WHERE id = ?", "bbsi",
-                     (const void *)task->key, (size_t)SHA256_SIZE, (const void *)task->output,
-                     (size_t)(task->has_output ? SHA256_SIZE : 0), result, task->id);
+/* The next task_move() stores it. */
+static void set_result(struct task *task, const char *result) {
+    task->has_new_result = true;
+    task->new_result = result;
 }
 
 /* 1: the outputs of this recipe are known and were taken over; 0: it must run. */
@@ -157,7 +156,8 @@ static int try_reuse(struct flight *flight, struct error **err) {
     rows_close(take(&rows));
     if (!reason)
         return error_set_memory(err);
-    if (engine_write(engine, err) < 0 || save_known(task, result, err) < 0 ||
+    set_result(task, result);
+    if (engine_write(engine, err) < 0 ||
         store_run(engine->store, err, "UPDATE result SET used = ? WHERE key = ?", "ib",
                   clock_wall(), (const void *)task->key, (size_t)SHA256_SIZE) < 0)
         return -1;
@@ -225,9 +225,7 @@ static int save_intent(struct flight *flight, struct error **err) {
                   "launched) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
                   "iisssissi", task->id, (int64_t)flight->number, flight->job, engine->driver->name,
                   flight->recipe_text, (int64_t)flight->cacheable, text,
-                  flight->log + strlen(engine->home) + 1, clock_wall()) < 0 ||
-        store_run(engine->store, err, "UPDATE task SET key = ? WHERE id = ?", "bi",
-                  (const void *)task->key, (size_t)SHA256_SIZE, task->id) < 0)
+                  flight->log + strlen(engine->home) + 1, clock_wall()) < 0)
         return -1;
     task->attempts++;
     task->tries++;
@@ -545,8 +543,9 @@ int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, 
     struct task *task = flight->task;
     struct run *run = task->step->run;
     int64_t now = clock_wall();
-    if (save_end(flight, err) < 0 || save_known(task, result, err) < 0)
+    if (save_end(flight, err) < 0)
         return -1;
+    set_result(task, result);
     bool remember = flight->cacheable || files; /* else nobody can ever ask for it */
     if (remember &&
         store_run(flight->engine->store, err,

@@ -76,6 +76,8 @@ struct task {
     int exit;
     uint32_t waiting; /* edges that are still open */
     int64_t wake;
+    const char *new_result; /* its result.json, while it moves to a final state */
+    bool has_new_result;
     uint8_t key[SHA256_SIZE], output[SHA256_SIZE];
     struct task *queue_next; /* in its step's ready queue, or among the woken */
     struct flight *flight;   /* while an attempt is being prepared, runs, or is being finished */
@@ -168,6 +170,8 @@ struct engine {
     bool driving, dirty;
     struct error *failure; /* ends the drive */
     struct run *runs;
+    struct pipeline *asked; /* of the run that was asked about last */
+    char asked_name[NAME_SIZE];
     struct flight *launches; /* prepared in this turn: launched after the commit */
     struct flight *flights;  /* all, to find one by its job's name */
     struct flight *landed;   /* stored in this turn: forgotten after the commit */
@@ -345,6 +349,9 @@ int record_finish(struct run *run, enum run_state state, struct error **err) MUS
 int record_write(struct run *run, struct error **err) MUST_CHECK;
 
 /* ------------------------------------------------------------------- query.c */
+/* As engine_pipeline(), but kept by the engine until it is asked about another run. */
+const struct pipeline *query_pipeline(struct engine *engine, const char *run,
+                                      struct error **err) MUST_CHECK;
 /* The status with all that went in: parameters, inputs, digests. */
 json_t *query_record(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
 json_t *query_time(int64_t wall);

@@ -54,20 +54,25 @@ int event_add(struct engine *engine, int64_t run, int64_t task, const char *kind
         run, task, clock_wall(), kind, text);
 }
 
-static int save(const struct task *task, const char *reason, int64_t now, struct error **err) {
+static int save(struct task *task, const char *reason, int64_t now, struct error **err) {
     struct engine *engine = task->step->run->engine;
     bool final = task_state_is_final(task->state), running = task->state == TASK_RUNNING;
-    if (store_run(
-            engine->store, err,
-            "UPDATE task SET state = ?, skip = ?, cause = ?, exit = ?, attempts = ?, "
-            "tries = ?, fresh = ?, fired = ?, chosen = ?, reason = coalesce(?, reason), wake = ?, "
-            "started = CASE WHEN ? THEN ? ELSE started END, "
-            "ended = CASE WHEN ? THEN ? ELSE NULL END WHERE id = ?",
-            "iiiiiiiiisiiiiii", (int64_t)task->state, (int64_t)task->skip, (int64_t)task->cause,
-            (int64_t)task->exit, (int64_t)task->attempts, (int64_t)task->tries,
-            (int64_t)task->fresh, (int64_t)task->fired, (int64_t)task->chosen, reason, task->wake,
-            (int64_t)running, now, (int64_t) final, now, task->id) < 0)
+    if (store_run(engine->store, err,
+                  "UPDATE task SET state = ?, skip = ?, cause = ?, exit = ?, attempts = ?, "
+                  "key = ?, output = ?, result = CASE WHEN ? THEN ? ELSE result END, tries = ?, "
+                  "fresh = ?, fired = ?, chosen = ?, reason = coalesce(?, reason), wake = ?, "
+                  "started = CASE WHEN ? THEN ? ELSE started END, "
+                  "ended = CASE WHEN ? THEN ? ELSE NULL END WHERE id = ?",
+                  "iiiiibbisiiiisiiiiii", (int64_t)task->state, (int64_t)task->skip,
+                  (int64_t)task->cause, (int64_t)task->exit, (int64_t)task->attempts,
+                  (const void *)task->key, (size_t)(task->has_key ? SHA256_SIZE : 0),
+                  (const void *)task->output, (size_t)(task->has_output ? SHA256_SIZE : 0),
+                  (int64_t)task->has_new_result, task->new_result, (int64_t)task->tries,
+                  (int64_t)task->fresh, (int64_t)task->fired, (int64_t)task->chosen, reason,
+                  task->wake, (int64_t)running, now, (int64_t) final, now, task->id) < 0)
         return -1;
+    task->has_new_result = false;
+    task->new_result = NULL;
     return store_run(engine->store, err,
                      "INSERT INTO event(run, task, at, kind, data) VALUES(?, ?, ?, 'state', ?)",
                      "iiis", task->step->run->id, task->id, now, task_state_name(task->state));

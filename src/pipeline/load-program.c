@@ -88,5 +88,6 @@ void check_programs(struct loader *loader) {
         }
     }
     check_group(loader, group, count);
-    HASH_CLEAR(hh, loader->programs);
 }
+
+void forget_programs(struct loader *loader) { HASH_CLEAR(hh, loader->programs); }

@@ -277,6 +277,8 @@ struct pipeline_options {
     bool can_run_images; /* some driver can; else container steps are errors that say what to
                             install */
     const char *image_remedy;
+    bool trusted; /* it was checked before, when its run was made: its jq programs are not compiled
+                     to be checked again, which takes longer than all the rest */
 };
 /* Reads and checks. Mistakes in the file go to `diagnostics`; returns NULL with ERROR_INVALID when
  * there are any of severity error, or another code when the file cannot be read. */
@@ -333,7 +335,8 @@ char *template_expand(const char *text, const json_t *values, struct error **err
 struct expression_cache;
 struct expression_cache *expression_cache_new(void) MUST_CHECK;
 void expression_cache_free(struct expression_cache *cache);
-/* The program, compiled with expression_variables; owned by the cache, valid until the next call. */
+/* The program, compiled with expression_variables; owned by the cache, valid until the next call.
+ */
 struct expression *expression_cache_get(struct expression_cache *cache, const char *program,
                                         struct error **err) MUST_CHECK;
 /* As template_expand; `cache` may be NULL. */
@@ -359,7 +362,7 @@ int pipeline_graph(const struct pipeline *pipeline, enum graph_format format, un
 struct language_key {
     const char *where; /* "pipeline", "step", "foreach", "retries"… */
     const char *name;
-    const char *type;  /* see the top of language.c */
+    const char *type; /* see the top of language.c */
     const char *help, *example;
     const char *steps; /* types of step that may have it, "container command"; NULL: all */
 };

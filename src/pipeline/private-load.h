@@ -136,6 +136,7 @@ const char *load_jq(struct loader *loader, const struct scope *scope, const stru
 void add_program(struct loader *loader, const struct node *node, const char *what,
                  const char *program);
 void check_programs(struct loader *loader);
+void forget_programs(struct loader *loader);
 
 /* --- load-reference.c */
 struct draft *find_draft(struct loader *loader, const struct scope *scope, const char *name);

@@ -60,8 +60,15 @@ static int migrate(struct store *store, const struct store_migrations *migration
             (long long)version, migrations->count);
         return error_hint(err, "upgrade glovebox, or use another --home");
     }
-    if (version == migrations->count || read_only)
+    if (version == migrations->count)
         return 0;
+    /* Somebody is just making it, or it is older than the statements we would ask it. */
+    if (read_only && version == 0)
+        return error_set(err, ERROR_NOT_FOUND, "the database has not been made yet");
+    if (read_only) {
+        error_set(err, ERROR_UNSUPPORTED, "the database was written by an older glovebox");
+        return error_hint(err, "any command that writes, such as `glovebox gc`, brings it up to date");
+    }
     if (store_begin(store, err) < 0)
         return -1;
     /* Another program may have done it while we waited for the lock. */

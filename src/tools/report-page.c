@@ -157,7 +157,7 @@ static void put_row(struct drawing *drawing, float y, size_t number,
     put_text(drawing, MARGIN, y, 9, 24, LEFT, grey, order);
     put_text(drawing, MARGIN + 28, y, 9, 110, LEFT, black, finding->patient);
     put_text(drawing, MARGIN + 142, y, 9, 30, LEFT, black, finding->modality);
-    put_text(drawing, MARGIN + 176, y, 9, 170, LEFT, black, finding->path);
+    put_text(drawing, MARGIN + 176, y, 9, 170, LEFT, black, path_base_name(finding->path));
     put_text(drawing, MARGIN + 352, y, 9, 90, LEFT, black,
              finding->label ? finding->label : "no result");
     put_text(drawing, MARGIN + 442, y, 9, CONTENT - 442, RIGHT, black, percent);
@@ -225,7 +225,7 @@ static int draw_image(struct drawing *drawing, const struct finding *finding, re
     OWN_PICTURE picture = {0};
     OWN_STRING subtitle = memory_format(
         "Patient %s%s%s - %s", finding->patient[0] ? finding->patient : "not specified",
-        finding->modality[0] ? " - " : "", finding->modality, finding->path);
+        finding->modality[0] ? " - " : "", finding->modality, path_base_name(finding->path));
     if (!subtitle)
         return error_set_memory(err);
     begin_page(drawing, subtitle);

@@ -145,8 +145,10 @@ static int give_up_privileges(const struct box *box, uid_t user, gid_t group) {
 }
 
 static int install_filter(const struct keeper *keeper, uint32_t *sandbox) {
-    if (!keeper->filter.len)
-        return 0;
+    if (!keeper->filter.len) { /* no driver sent one: better no task than an open box */
+        errno = ENOSYS;
+        return -1;
+    }
     *sandbox |= SANDBOX_SECCOMP;
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0u, &keeper->filter);
 }

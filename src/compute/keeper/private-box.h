@@ -59,8 +59,9 @@ struct root {
     const struct launch *launch;
     struct outcome *outcome;
     int log;
-    int fd;     /* the root folder */
-    uid_t user; /* who the task will be: set by root_make */
+    int fd;                    /* the root folder */
+    int trees[MOUNTS_MAXIMUM]; /* detached copies of the job's mounts, -1: a fresh tmpfs */
+    uid_t user;                /* who the task will be: set by root_make */
     gid_t group;
 };
 /* In the box's init: builds the root folder and moves into it. STAGE_NONE, or where it failed,

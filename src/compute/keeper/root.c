@@ -91,24 +91,39 @@ static int open_mount(const struct launch_mount *wanted, int map) {
     return -1;
 }
 
-/* Whether every mount can be shown with mapped owners, so that the task can be another user. */
-static bool can_map(const struct root *root, uid_t user, gid_t group) {
-    const struct launch *launch = root->launch;
-    for (uint32_t i = 0; i < launch->message->mount_count; i++) {
-        struct stat status;
-        if (!launch->mounts[i].source[0] || stat(launch->mounts[i].source, &status) < 0)
-            continue;
-        int map = owner_map(root->box, &status, user, group);
-        if (map == -2)
-            return false;
-        if (map < 0)
-            continue;
-        int tree = open_mount(&launch->mounts[i], map);
-        if (tree < 0)
-            return false;
-        close(tree);
+static void close_mounts(struct root *root) {
+    for (uint32_t i = 0; i < root->launch->message->mount_count; i++) {
+        if (root->trees[i] >= 0)
+            close(root->trees[i]);
+        root->trees[i] = -1;
     }
-    return true;
+}
+
+/* Copies of all the job's mounts, for a task that is `root->user`. -1: one cannot be had so. */
+static int open_mounts(struct root *root) {
+    const struct launch *launch = root->launch;
+    bool other = root->user != root->box->caller;
+    for (uint32_t i = 0; i < launch->message->mount_count; i++)
+        root->trees[i] = -1;
+    for (uint32_t i = 0; i < launch->message->mount_count; i++) {
+        const char *source = launch->mounts[i].source;
+        struct stat status;
+        int map = -1;
+        root->outcome->mount = (int32_t)i + 1;
+        if (!source[0])
+            continue;
+        if (other) {
+            if (stat(source, &status) < 0)
+                return -1;
+            map = owner_map(root->box, &status, root->user, root->group);
+        }
+        root->trees[i] = map == -2 ? -1 : open_mount(&launch->mounts[i], map);
+        if (root->trees[i] < 0)
+            return -1;
+        if (map >= 0)
+            root->outcome->sandbox |= SANDBOX_MAPPED;
+    }
+    return 0;
 }
 
 static int attach(int root, int tree, const char *target) {
@@ -140,29 +155,12 @@ static int mount_fresh(const struct root *root, const struct launch_mount *wante
     return bad;
 }
 
-static int mount_wanted(struct root *root) {
+static int attach_mounts(struct root *root) {
     for (uint32_t i = 0; i < root->launch->message->mount_count; i++) {
         const struct launch_mount *wanted = &root->launch->mounts[i];
         root->outcome->mount = (int32_t)i + 1;
-        if (!wanted->source[0]) {
-            if (mount_fresh(root, wanted) < 0)
-                return -1;
-            continue;
-        }
-        struct stat status;
-        if (stat(wanted->source, &status) < 0)
-            return -1;
-        int map = root->user == root->box->caller
-                      ? -1
-                      : owner_map(root->box, &status, root->user, root->group);
-        if (map >= 0)
-            root->outcome->sandbox |= SANDBOX_MAPPED;
-        int tree = open_mount(wanted, map);
-        int bad = tree < 0 ? -1 : attach(root->fd, tree, wanted->target);
-        int number = errno;
-        if (tree >= 0)
-            close(tree);
-        errno = number;
+        int bad = root->trees[i] < 0 ? mount_fresh(root, wanted)
+                                     : attach(root->fd, root->trees[i], wanted->target);
         if (bad)
             return -1;
     }
@@ -171,20 +169,25 @@ static int mount_wanted(struct root *root) {
 
 /* ------------------------------------------------------------------------ the root */
 
-static void choose_user(struct root *root) {
+static int choose_user(struct root *root) {
     owner_of_task(root->box, root->launch, &root->user, &root->group);
-    if (root->user != root->box->caller && !can_map(root, root->user, root->group)) {
+    int bad = open_mounts(root);
+    if (bad && root->user != root->box->caller) {
         /* This file system shows owners only as they are. The caller's own user, without any
          * capability, is what an ordinary user's tasks run as, too. */
+        close_mounts(root);
+        root->outcome->sandbox &= ~(uint32_t)SANDBOX_MAPPED;
         root->user = root->box->caller;
         root->group = root->box->caller_group;
+        bad = open_mounts(root);
     }
-    if (root->user == root->box->caller)
-        return;
+    if (bad || root->user == root->box->caller)
+        return bad;
     root->outcome->sandbox |= SANDBOX_OTHER_USER;
     /* So that /dev/stdout can be opened; given back at the end. */
     if (root->log >= 0 && fchown(root->log, root->user, (gid_t)-1) < 0)
         errno = 0;
+    return 0;
 }
 
 static int make_folders(const struct box *box) {
@@ -241,7 +244,8 @@ static int enter(void) {
 enum stage root_make(struct root *root) {
     char path[64];
     uint64_t scratch = root->launch->message->scratch;
-    choose_user(root);
+    if (choose_user(root) < 0)
+        return STAGE_MOUNT;
     (void)snprintf(path, sizeof(path), "%s/root", root->box->stage);
     if (mount_tmpfs(path, scratch ? scratch : DEFAULT_SCRATCH, "755") < 0 || chdir(path) < 0)
         return STAGE_ROOT;
@@ -250,7 +254,8 @@ enum stage root_make(struct root *root) {
     root->fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root->fd < 0)
         return STAGE_ROOT;
-    if (mount_wanted(root) < 0)
+    if (attach_mounts(root) < 0)
         return STAGE_MOUNT;
+    close_mounts(root);
     return enter() < 0 ? STAGE_PIVOT : STAGE_NONE;
 }

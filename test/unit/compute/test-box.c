@@ -157,7 +157,7 @@ static int listen_on_host(int *ret_port, int *ret_abstract) {
     return fd;
 }
 
-static void attack(struct bed *bed) {
+static void attack(struct bed *bed, bool unmappable) {
     OWN_STRING input = path_join(bed->home, "input");
     OWN_STRING secret = path_join(bed->home, "secret");
     OWN_STRING folder = process_executable_directory(NULL);
@@ -171,18 +171,22 @@ static void attack(struct bed *bed) {
     REQUIRE(listener >= 0);
     char port_text[16];
     (void)snprintf(port_text, sizeof(port_text), "%d", port);
+    /* sysfs cannot show other owners: the task has to run as the caller */
     struct compute_mount mounts[] = {{.source = program, .target = "/hostile"},
-                                     {.source = input, .target = "/input"}};
+                                     {.source = input, .target = "/input"},
+                                     {.source = "/sys/devices", .target = "/devices"}};
     const char *const arguments[] = {"/hostile", secret, port_text, "/input", NULL};
     struct job job = {.name = "hostile",
                       .arguments = arguments,
                       .mounts = mounts,
-                      .mount_count = 2,
+                      .mount_count = unmappable ? 3 : 2,
                       .work = bed->work,
                       .log = bed->log,
                       .box = BOX_SEALED};
     const struct report *report = bed_run(bed, &job);
     REQUIRE(report);
+    if (geteuid() == 0)
+        CHECK(strstr(report->sandbox, unmappable ? "caller's user" : "unprivileged user"));
     CHECK_INTEGER(report->cause, CAUSE_NONE);
     char *rest = NULL;
     size_t refused = 0;
@@ -201,7 +205,14 @@ static void attack(struct bed *bed) {
 TEST(a_hostile_task_stays_inside) {
     struct bed bed;
     REQUIRE(bed_make(&bed));
-    attack(&bed);
+    attack(&bed, false);
+    bed_remove(&bed);
+}
+
+TEST(nor_does_it_leave_as_root_without_capabilities) {
+    struct bed bed;
+    REQUIRE(bed_make(&bed));
+    attack(&bed, true);
     bed_remove(&bed);
 }
 
@@ -408,10 +419,12 @@ TEST(a_used_network_is_thrown_away) {
     bed_remove(&bed);
 }
 
-static size_t count_groups(void) {
+static size_t count_groups(pid_t keeper) {
     size_t count = 0;
-    const char *const command[] = {
-        "/bin/sh", "-c", "find /sys/fs/cgroup -name 'glovebox-*' 2>/dev/null | wc -l", NULL};
+    char find[128];
+    (void)snprintf(find, sizeof(find),
+                   "find /sys/fs/cgroup -name 'glovebox-%d-*' 2>/dev/null | wc -l", (int)keeper);
+    const char *const command[] = {"/bin/sh", "-c", find, NULL};
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return 999;
@@ -460,7 +473,7 @@ TEST(nothing_stays_behind) {
     CHECK(count_lines(path) < mounts + 24);
     CHECK_INTEGER(count_lines("/proc/self/mountinfo"), mounts);
     bed_remove(&bed);
-    CHECK_INTEGER(count_groups(), 0);
+    CHECK_INTEGER(count_groups(keeper), 0);
 }
 
 /* ------------------------------------------------- the same once more, as an ordinary user */

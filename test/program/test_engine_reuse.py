@@ -1,0 +1,361 @@
+"""What ran before with the same program on the same data is not run again, and `why` says so."""
+import os
+import time
+
+import pytest
+
+from engine_support import JUDGE_INPUT, lab  # noqa: F401
+
+TWO_STEPS = '''
+name: two
+params:
+  word: {default: one}
+inputs:
+  data: {type: directory}
+steps:
+  - id: copy
+    foreach: {directories: inputs.data}
+    command: 'cp /in/text /out/text; cat /proc/sys/kernel/random/uuid > /out/mark'
+  - id: upper
+    foreach: copy
+    in: copy
+    env: {WORD: "${params.word}"}
+    command: 'tr a-z A-Z < /in/text > /out/text; echo $WORD >> /out/text'
+  - id: side
+    command: 'echo side > /out/side'
+  - id: all
+    in: {texts: upper, side: side}
+    command: 'cat /in/texts/*/text /in/side/side > /out/all'
+outputs: {all: all/all}
+'''
+
+
+@pytest.fixture
+def subjects(lab):
+    return lab.data({'s1/text': 'a\n', 's2/text': 'b\n'})
+
+
+def go(lab, subjects, *options, text=TWO_STEPS, **more):
+    return lab.run(text, '-i', 'data=%s' % subjects, *options, **more)
+
+
+def test_the_same_run_again_is_reused_whole(lab, subjects):
+    first = go(lab, subjects)
+    assert lab.counts() == {'succeeded': 6}
+    second = go(lab, subjects)
+    assert lab.counts() == {'reused': 6}
+    assert all(task['attempts'] == 0 for task in lab.tasks().values())
+    assert 'reused' in lab.why('copy@s1') and first in lab.why('copy@s1')
+    for name, task in lab.record(first).items():
+        assert lab.record(second)[name]['output'] == task['output']
+        assert lab.record(second)[name]['key'] == task['key']
+    out = lab.home / 'runs' / second / 'outputs' / 'all'
+    assert out.read_text() == 'A\none\nB\none\nside\n'
+
+
+def test_a_new_subject_is_all_that_runs(lab, subjects):
+    go(lab, subjects)
+    lab.data({'s3/text': 'c\n'})
+    go(lab, subjects)
+    states = lab.states()
+    assert {name for name, state in states.items() if state == 'succeeded'} == {
+        'copy@s3', 'upper@s3', 'all'}
+    assert {name for name, state in states.items() if state == 'reused'} == {
+        'copy@s1', 'copy@s2', 'upper@s1', 'upper@s2', 'side'}
+    assert lab.output('all', 'all') == 'A\none\nB\none\nC\none\nside\n'
+    assert 'texts' in lab.why('all'), 'it says which input changed'
+
+
+def test_a_subject_that_goes_away(lab, subjects):
+    go(lab, subjects)
+    (subjects / 's1/text').unlink()
+    (subjects / 's1').rmdir()
+    go(lab, subjects)
+    assert lab.states() == {'copy@s2': 'reused', 'upper@s2': 'reused', 'side': 'reused',
+                            'all': 'succeeded'}
+    assert lab.output('all', 'all') == 'B\none\nside\n'
+
+
+def test_an_edited_step_runs_with_what_depends_on_it(lab, subjects):
+    go(lab, subjects)
+    edited = TWO_STEPS.replace('>> /out/text', '>>/out/text')
+    go(lab, subjects, text=edited)
+    states = lab.states()
+    assert states['upper@s1'] == states['upper@s2'] == 'succeeded'
+    assert states['copy@s1'] == states['copy@s2'] == states['side'] == 'reused'
+    assert states['all'] == 'reused', 'what upper left is the same, so is the work of all'
+    assert 'command changed' in lab.why('upper@s1')
+    go(lab, subjects, text=edited.replace('echo $WORD', 'echo +$WORD'))
+    assert lab.states()['all'] == 'succeeded'
+    assert lab.output('all', 'all') == 'A\n+one\nB\n+one\nside\n'
+
+
+@pytest.mark.parametrize('before, after, says', [
+    ('echo side >', 'echo Side >', 'command changed'),
+    ("  - id: side\n", "  - id: side\n    env: {A: b}\n", 'environment changed'),
+])
+def test_why_says_which_part_changed(lab, subjects, before, after, says):
+    go(lab, subjects)
+    go(lab, subjects, text=TWO_STEPS.replace(before, after))
+    assert lab.states()['side'] == 'succeeded'
+    assert says in lab.why('side')
+
+
+def test_a_parameter_reaches_only_the_steps_that_use_it(lab, subjects):
+    go(lab, subjects)
+    go(lab, subjects, '-p', 'word=two')
+    states = lab.states()
+    assert states['copy@s1'] == states['side'] == 'reused'
+    assert states['upper@s1'] == states['all'] == 'succeeded'
+    assert 'environment changed' in lab.why('upper@s1')
+    assert lab.output('all', 'all') == 'A\ntwo\nB\ntwo\nside\n'
+
+
+def test_an_edited_input_runs_its_own_partition(lab, subjects):
+    go(lab, subjects)
+    (subjects / 's2/text').write_text('x\n')
+    go(lab, subjects)
+    states = lab.states()
+    assert states['copy@s1'] == states['upper@s1'] == 'reused'
+    assert states['copy@s2'] == states['upper@s2'] == states['all'] == 'succeeded'
+    assert 'inputs' in lab.why('copy@s2')
+
+
+def test_an_edit_that_keeps_size_and_times_is_seen_when_it_is_recent(lab, subjects):
+    """Times have a grain: a file read just after it was written may change unseen."""
+    go(lab, subjects)
+    status = (subjects / 's2/text').stat()
+    (subjects / 's2/text').write_text('z\n')
+    os.utime(subjects / 's2/text', ns=(status.st_atime_ns, status.st_mtime_ns))
+    go(lab, subjects)
+    assert lab.states()['copy@s2'] == 'succeeded'
+
+
+def test_an_old_file_is_read_once_and_an_edit_is_seen(lab, subjects):
+    """The digest cache: the change time betrays an edit that puts the other times back."""
+    go(lab, subjects)
+    time.sleep(2.1)  # the cache does not trust files younger than 2 s
+    go(lab, subjects)
+    go(lab, subjects)
+    assert lab.counts() == {'reused': 6}
+    status = (subjects / 's2/text').stat()
+    (subjects / 's2/text').write_text('q\n')
+    os.utime(subjects / 's2/text', ns=(status.st_atime_ns, status.st_mtime_ns))
+    go(lab, subjects)
+    assert lab.states()['copy@s2'] == 'succeeded'
+    assert lab.states()['copy@s1'] == 'reused'
+
+
+def test_touching_and_moving_change_nothing(lab, subjects):
+    go(lab, subjects)
+    os.utime(subjects / 's1/text', (1, 1))
+    go(lab, subjects)
+    assert lab.counts() == {'reused': 6}
+    moved = subjects.rename(subjects.parent / 'elsewhere')
+    go(lab, moved)
+    assert lab.counts() == {'reused': 6}
+
+
+def test_the_executable_bit_counts(lab, subjects):
+    go(lab, subjects)
+    (subjects / 's1/text').chmod(0o755)
+    go(lab, subjects)
+    assert lab.states()['copy@s1'] == 'succeeded'
+    assert lab.states()['copy@s2'] == 'reused'
+
+
+def test_no_reuse(lab, subjects):
+    first = go(lab, subjects)
+    go(lab, subjects, '--no-reuse')
+    assert lab.counts() == {'succeeded': 6}
+    assert lab.record()['copy@s1']['output'] != lab.record(first)['copy@s1']['output'], \
+        'the mark is random: it ran'
+
+
+def test_cache_false_runs_each_time(lab):
+    text = '''
+name: clock
+steps:
+  - id: ask
+    cache: false
+    command: 'cat /proc/sys/kernel/random/uuid > /out/now'
+  - id: use
+    in: ask
+    command: 'cp /in/now /out/'
+'''
+    lab.run(text)
+    one = lab.output('use', 'now')
+    lab.run(text)
+    assert lab.counts() == {'succeeded': 2}
+    assert lab.output('use', 'now') != one
+
+
+def test_a_failed_result_is_never_reused(lab):
+    text = 'name: bad\nsteps:\n  - id: bad\n    command: "echo x > /out/x; exit 3"\n'
+    lab.run(text, status=1)
+    lab.run(text, status=1)
+    assert lab.tasks()['bad']['state'] == 'failed'
+    assert lab.tasks()['bad']['attempts'] == 1
+
+
+def test_reuse_of_a_step_whose_result_decides_a_fan(lab, subjects):
+    text = '''
+name: decide
+steps:
+  - id: list
+    command: 'echo "{\\"items\\": [1, 2, 3]}" > /out/result.json'
+  - id: each
+    foreach: {json: list/result.json, items: ".items[]"}
+    command: 'echo ${item} > /out/n'
+'''
+    lab.run(text)
+    assert lab.counts() == {'succeeded': 4}
+    lab.run(text)
+    assert lab.counts() == {'reused': 4}
+
+
+def test_from_a_step(lab, subjects):
+    first = go(lab, subjects)
+    go(lab, subjects, '--from', 'upper')
+    states = lab.states()
+    assert states == {'copy@s1': 'reused', 'copy@s2': 'reused', 'upper@s1': 'succeeded',
+                      'upper@s2': 'succeeded', 'side': 'reused', 'all': 'succeeded'}
+    assert first != lab.newest()
+
+
+def test_from_a_partition(lab, subjects):
+    go(lab, subjects)
+    go(lab, subjects, '--from', 'copy@s2')
+    assert lab.states() == {'copy@s1': 'reused', 'copy@s2': 'succeeded', 'upper@s1': 'reused',
+                            'upper@s2': 'succeeded', 'side': 'reused', 'all': 'succeeded'}
+
+
+def test_from_what_is_not_there(lab, subjects):
+    go(lab, subjects, '--from', 'uper', status=3)
+    assert 'upper' in lab.last.stderr, 'it says what was meant'
+
+
+def test_only(lab, subjects):
+    go(lab, subjects, '--only', 'upper')
+    assert lab.states() == {'copy@s1': 'succeeded', 'copy@s2': 'succeeded',
+                            'upper@s1': 'succeeded', 'upper@s2': 'succeeded', 'side': 'skipped',
+                            'all': 'skipped'}
+    assert '--only' in lab.why('side')
+    go(lab, subjects)
+    assert lab.states()['upper@s1'] == 'reused' and lab.states()['all'] == 'succeeded'
+
+
+def test_restart_from_a_step_runs_it_and_what_follows(lab, subjects):
+    run = go(lab, subjects)
+    before = lab.record()
+    lab.glovebox('restart', run, '--from', 'copy')
+    after = lab.record()
+    for name in ('copy@s1', 'copy@s2', 'upper@s1', 'upper@s2', 'all'):
+        assert after[name]['attempts_made'] == 2, name
+        assert after[name]['state'] == 'succeeded'
+    assert after['side']['attempts_made'] == 1
+    assert after['copy@s1']['output'] != before['copy@s1']['output']
+    assert lab.state(run) == 'succeeded'
+    assert lab.newest() == run, 'it is the same run'
+
+
+def test_restart_of_one_partition(lab, subjects):
+    run = go(lab, subjects)
+    lab.glovebox('restart', run, '--from', 'copy@s2')
+    made = {name: task['attempts_made'] for name, task in lab.record().items()}
+    assert made == {'copy@s1': 1, 'copy@s2': 2, 'upper@s1': 1, 'upper@s2': 2, 'side': 1, 'all': 2}
+
+
+def test_restart_of_what_was_reused(lab, subjects):
+    go(lab, subjects)
+    run = go(lab, subjects)
+    lab.glovebox('restart', run, '--from', 'side')
+    assert lab.states()['side'] == 'succeeded' and lab.states()['all'] == 'succeeded'
+    assert lab.states()['copy@s1'] == 'reused'
+
+
+def test_restart_errors(lab, subjects):
+    run = go(lab, subjects)
+    done = lab.glovebox('restart', run, '--from', 'cpoy', status=None)
+    assert done.returncode in (1, 2) and 'copy' in done.stderr
+    done = lab.glovebox('restart', run, '--from', 'copy@s9', status=None)
+    assert done.returncode in (1, 2) and 'partition' in done.stderr
+    assert lab.state(run) == 'succeeded', 'a mistake changes nothing'
+    assert lab.counts(run) == {'succeeded': 6}
+
+
+def test_restart_where_the_fan_turns_out_different(lab):
+    """The step whose result decides how many tasks follow gives another list the second time."""
+    judge = lab.judge()
+    (judge / 'list').write_text('[1, 2, 3]')
+    text = ('name: moving\ninputs:\n' + JUDGE_INPUT + '''
+steps:
+  - id: list
+    mounts: [{name: judge, path: /judge, from: inputs.judge, writable: true}]
+    command: 'cp /judge/list /out/list.json'
+  - id: each
+    foreach: {json: list/list.json}
+    command: 'echo ${item} > /out/n'
+  - id: sum
+    in: each
+    command: 'cat /in/*/n > /out/sum'
+''')
+    run = lab.run(text, '-i', 'judge=%s' % judge)
+    assert lab.output('sum', 'sum') == '1\n2\n3\n'
+    (judge / 'list').write_text('[3, 4]')
+    lab.glovebox('restart', run, '--from', 'list')
+    assert lab.output('sum', 'sum') == '3\n4\n'
+    assert set(lab.states()) == {'list', 'each@3', 'each@4', 'sum'}
+    assert lab.state() == 'succeeded'
+
+
+def test_a_file_parameter_counts_by_its_content(lab):
+    text = '''
+name: model
+params:
+  model: {type: file}
+steps:
+  - id: use
+    command: ['/bin/cp', "${params.model}", /out/model]
+  - id: other
+    command: ['/bin/true']
+'''
+    model = lab.folder / 'net.onnx'
+    side = lab.folder / 'net.json'
+    model.write_text('one')
+    side.write_text('{}')
+    lab.run(text, '-p', 'model=%s' % model)
+    lab.run(text, '-p', 'model=%s' % model)
+    assert lab.counts() == {'reused': 2}
+    model.write_text('two')
+    lab.run(text, '-p', 'model=%s' % model)
+    assert lab.states() == {'use': 'succeeded', 'other': 'reused'}
+    assert lab.output('use', 'model') == 'two'
+    side.write_text('{"labels": []}')
+    lab.run(text, '-p', 'model=%s' % model)
+    assert lab.states()['use'] == 'succeeded', 'the description beside it counts'
+
+
+def test_two_runs_at_once_share_a_home(lab, subjects):
+    """Both are driven by one program or the other; both end well."""
+    path = lab.glovebox.pipeline(TWO_STEPS)
+    programs = [lab.glovebox.start('run', path, '-i', 'data=%s' % subjects) for _ in range(3)]
+    for program in programs:
+        out, err = program.communicate(timeout=60)
+        assert program.returncode == 0, out + err
+    runs = lab.glovebox('runs', '--json').json
+    assert [run['state'] for run in runs] == ['succeeded'] * 3
+    for run in runs:
+        folder = lab.home / 'runs' / run['run'] / 'outputs'
+        assert (folder / 'all').read_text() == 'A\none\nB\none\nside\n'
+
+
+def test_the_record_of_a_result_holds_for_its_bytes(lab, subjects):
+    """Whatever ran twice, what lies under a key is what the database says of it."""
+    go(lab, subjects)
+    go(lab, subjects, '--no-reuse')
+    for task in lab.record().values():
+        manifest = (lab.home / 'results' / task['key'][:2] / task['key'] / 'manifest').read_text()
+        assert manifest.count('\n') == len(os.listdir(task['output_path']))
+    go(lab, subjects)
+    assert lab.counts() == {'reused': 6}
