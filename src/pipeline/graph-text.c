@@ -13,7 +13,7 @@ struct canvas {
         long column;
         char text[TEXT_MAXIMUM];
         const char *colour;
-    } *labels;
+    } * labels;
     size_t rows, label_count, label_capacity;
     long columns;
 };
@@ -80,9 +80,8 @@ static long box_width(const struct drawing *drawing, const struct step *step) {
 static const char *state_colour(const char *state) {
     static const struct {
         const char *word, *colour;
-    } rows[] = {{"succeeded", "32"}, {"reused", "32"},   {"failed", "31"},
-                {"running", "36"},   {"deciding", "33"}, {"sleeping", "33"},
-                {"skipped", "90"},   {"cancelled", "35"}};
+    } rows[] = {{"succeeded", "32"}, {"reused", "32"},   {"failed", "31"},  {"running", "36"},
+                {"deciding", "33"},  {"sleeping", "33"}, {"skipped", "90"}, {"cancelled", "35"}};
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         if (strstr(state, rows[i].word))
             return rows[i].colour;
@@ -103,8 +102,7 @@ static void draw_across(struct canvas *canvas, size_t row, long from, long to) {
         to = swap;
     }
     for (long column = from; column <= to; column++)
-        draw(canvas, row, column,
-             (column > from ? LEFT : 0u) | (column < to ? RIGHT : 0u));
+        draw(canvas, row, column, (column > from ? LEFT : 0u) | (column < to ? RIGHT : 0u));
 }
 
 static void draw_down(struct canvas *canvas, size_t from, size_t to, long column) {
@@ -142,13 +140,11 @@ static void print_row(const struct canvas *canvas, size_t row, size_t *label, bo
         if (canvas->lines[row * (size_t)canvas->columns + (size_t)column])
             last = column;
     for (long column = 0; column <= last; column++) {
-        const struct label *next =
-            *label < canvas->label_count ? &canvas->labels[*label] : NULL;
+        const struct label *next = *label < canvas->label_count ? &canvas->labels[*label] : NULL;
         if (next && next->row == row && next->column == column) {
             bool coloured = colour && next->colour;
-            buffer_format(out, "%s%s%s%s%s", coloured ? "\x1b[" : "",
-                          coloured ? next->colour : "", coloured ? "m" : "", next->text,
-                          coloured ? "\x1b[0m" : "");
+            buffer_format(out, "%s%s%s%s%s", coloured ? "\x1b[" : "", coloured ? next->colour : "",
+                          coloured ? "m" : "", next->text, coloured ? "\x1b[0m" : "");
             column += (long)text_width(next->text) - 1;
             ++*label;
             continue;

@@ -81,8 +81,7 @@ static void load_example(const char *text, unsigned line) {
     struct diagnostics diagnostics = {0};
     OWN_BUFFER said = {0};
     OWN_STRING name = memory_format("doc/pipeline.md, from line %u", line);
-    OWN_PIPELINE pipeline =
-        pipeline_parse(text, strlen(text), name, &options, &diagnostics, NULL);
+    OWN_PIPELINE pipeline = pipeline_parse(text, strlen(text), name, &options, &diagnostics, NULL);
     diagnostics_print(&diagnostics, false, &said);
     if (diagnostics.count)
         tap_fail(__FILE__, __LINE__, "%s", buffer_text(&said));

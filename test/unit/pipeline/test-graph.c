@@ -20,12 +20,13 @@ static char *draw(const struct pipeline *pipeline, enum graph_format format, uns
     return buffer_take(&out, NULL);
 }
 
-static const char diamond[] = "inputs: {d: {}}\n"
-                              "steps:\n"
-                              "- {id: split, command: x, in: inputs.d}\n"
-                              "- {id: left, tool: t, in: split}\n"
-                              "- {id: right, image: 'a/b:1', foreach: split/*.png}\n"
-                              "- {id: join, type: manual_review, in: {a: left, b: right, c: split}}\n";
+static const char diamond[] =
+    "inputs: {d: {}}\n"
+    "steps:\n"
+    "- {id: split, command: x, in: inputs.d}\n"
+    "- {id: left, tool: t, in: split}\n"
+    "- {id: right, image: 'a/b:1', foreach: split/*.png}\n"
+    "- {id: join, type: manual_review, in: {a: left, b: right, c: split}}\n";
 
 TEST(boxes_in_layers) {
     OWN_PIPELINE pipeline = parse(diamond);
@@ -144,8 +145,7 @@ TEST(the_schema_names_every_key) {
     REQUIRE(schema);
     for (size_t i = 0; i < language_key_count; i++) {
         const struct language_key *key = &language_keys[i];
-        const json_t *definition =
-            json_object_get(json_object_get(schema, "$defs"), key->where);
+        const json_t *definition = json_object_get(json_object_get(schema, "$defs"), key->where);
         CHECK(json_object_get(json_object_get(definition, "properties"), key->name) != NULL);
     }
 }
