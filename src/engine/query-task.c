@@ -266,7 +266,7 @@ static int explain(struct engine *engine, int64_t run, const struct pipeline *pi
         return 0;
     case TASK_RUNNING:
     case TASK_SUCCEEDED:
-        if (step->type > STEP_CONTAINER) {
+        if (step->type > STEP_CONTAINER || (reason && text_starts_with(reason, "marked as"))) {
             *ret_because = reason ? reason : "it costs no process";
             return 0;
         }
@@ -276,7 +276,9 @@ static int explain(struct engine *engine, int64_t run, const struct pipeline *pi
         break;
     case TASK_SKIPPED:
         *ret_because = skip_sentence((enum skip)rows_integer(task, 13));
-        return 0;
+        if (rows_integer(task, 13) != SKIP_PERSON)
+            return 0;
+        break; /* who, and the reason given */
     case TASK_FAILED:
         *ret_because = "it failed";
         json_array_append_new(
