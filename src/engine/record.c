@@ -195,7 +195,20 @@ static void append_attempt(struct buffer *out, struct engine *engine, struct row
     buffer_append_char(out, '}');
 }
 
-static void append_task(struct buffer *out, const struct pipeline *pipeline, struct rows *rows) {
+static void append_output_path(struct buffer *out, const struct engine *engine, struct rows *rows) {
+    size_t size = 0, left = 0;
+    const void *key = rows_bytes(rows, 7, &size);
+    (void)rows_bytes(rows, 8, &left);
+    int64_t state = rows_integer(rows, 3);
+    bool there = size == SHA256_SIZE && left == SHA256_SIZE &&
+                 (state == TASK_SUCCEEDED || state == TASK_REUSED);
+    OWN_STRING folder = there ? result_folder(engine, key) : NULL;
+    OWN_STRING path = folder ? path_join(folder, "output") : NULL;
+    append_string(out, "output_path", path);
+}
+
+static void append_task(struct buffer *out, const struct run *run, struct rows *rows) {
+    const struct pipeline *pipeline = run->pipeline;
     size_t step = (size_t)rows_integer(rows, 1);
     buffer_append(out, "{\"step\":");
     json_append_string(out, step < pipeline->step_count ? pipeline->steps[step].id : "?");
@@ -206,6 +219,7 @@ static void append_task(struct buffer *out, const struct pipeline *pipeline, str
     append_time(out, "ended", rows, 6);
     append_digest(out, "key", rows, 7);
     append_digest(out, "output", rows, 8);
+    append_output_path(out, run->engine, rows);
     append_string(out, "reason", rows_text(rows, 9));
     append_raw(out, "result", rows_text(rows, 26));
     buffer_append(out, ",\"attempts\":[");
@@ -230,7 +244,7 @@ static int append_tasks(struct run *run, struct buffer *out, struct error **err)
         if (before >= 0 && !again)
             buffer_append(out, "]}\n");
         if (!again)
-            append_task(out, run->pipeline, rows);
+            append_task(out, run, rows);
         else
             buffer_append_char(out, ',');
         if (!rows_null(rows, 10))

@@ -67,7 +67,8 @@ static int migrate(struct store *store, const struct store_migrations *migration
         return error_set(err, ERROR_NOT_FOUND, "the database has not been made yet");
     if (read_only) {
         error_set(err, ERROR_UNSUPPORTED, "the database was written by an older glovebox");
-        return error_hint(err, "any command that writes, such as `glovebox gc`, brings it up to date");
+        return error_hint(err,
+                          "any command that writes, such as `glovebox gc`, brings it up to date");
     }
     if (store_begin(store, err) < 0)
         return -1;
