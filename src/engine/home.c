@@ -127,6 +127,7 @@ void engine_close(struct engine *engine) {
     store_close(engine->store);
     file_close(&engine->lock_fd);
     file_close(&engine->home_fd);
+    expression_cache_free(engine->expressions);
     pipeline_free(engine->asked);
     json_decref(engine->policy);
     error_free(engine->failure);
