@@ -177,7 +177,9 @@ static void append_attempt(struct buffer *out, struct engine *engine, struct row
     OWN_STRING log = home_path(engine, "%s", rows_text(rows, 13));
     buffer_format(out, "{\"number\":%lld", (long long)rows_integer(rows, 10));
     append_string(out, "driver", rows_text(rows, 11));
-    append_raw(out, "recipe", rows_text(rows, 12));
+    append_raw(out, "command", rows_text(rows, 12));
+    append_raw(out, "environment", rows_text(rows, 27));
+    append_raw(out, "inputs", rows_text(rows, 28));
     append_string(out, "log", log);
     append_raw(out, "box", rows_text(rows, 14));
     append_string(out, "sandbox", rows_text(rows, 15));
@@ -221,6 +223,8 @@ static void append_task(struct buffer *out, const struct run *run, struct rows *
     append_digest(out, "output", rows, 8);
     append_output_path(out, run->engine, rows);
     append_string(out, "reason", rows_text(rows, 9));
+    append_number(out, "attempts_made", rows, 29);
+    append_number(out, "exit", rows, 30);
     append_raw(out, "result", rows_text(rows, 26));
     buffer_append(out, ",\"attempts\":[");
 }
@@ -230,9 +234,11 @@ static int append_tasks(struct run *run, struct buffer *out, struct error **err)
     OWN_ROWS rows = store_query(
         run->engine->store, err,
         "SELECT t.id, t.step, t.partition, t.state, t.cause, t.started, t.ended, t.key, t.output, "
-        "t.reason, a.number, a.driver, a.recipe, a.log, a.box, a.sandbox, a.launched, a.started, "
-        "a.ended, a.cause, a.exit, a.signal, a.peak_memory, a.cpu_user, a.cpu_system, a.detail, "
-        "t.result FROM task t LEFT JOIN attempt a ON a.task = t.id WHERE t.run = ? "
+        "t.reason, a.number, a.driver, json_extract(a.recipe, '$.command'), a.log, a.box, "
+        "a.sandbox, a.launched, a.started, a.ended, a.cause, nullif(a.exit, -1), a.signal, "
+        "a.peak_memory, a.cpu_user, a.cpu_system, a.detail, t.result, "
+        "json_extract(a.recipe, '$.environment'), json_extract(a.recipe, '$.inputs'), t.attempts, "
+        "nullif(t.exit, -1) FROM task t LEFT JOIN attempt a ON a.task = t.id WHERE t.run = ? "
         "ORDER BY t.step, t.partition, a.number",
         "i", run->id);
     if (!rows)
