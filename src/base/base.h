@@ -190,6 +190,9 @@ void json_cleanup(json_t **json);
 #define OWN_JSON CLEANUP(json_cleanup) json_t *
 /* Canonical text: keys sorted, no spaces; the same value gives the same bytes. */
 char *json_canonical(const json_t *json, struct error **err) MUST_CHECK;
+/* Appends `text` (UTF-8) as a JSON string with its quotes; NULL as null. Much cheaper than a json_t
+ * where many lines are written. Bytes that are no UTF-8 become U+FFFD. */
+void json_append_string(struct buffer *buffer, const char *text);
 /* Parses a whole text; duplicate keys are refused; at most `maximum` bytes. */
 json_t *json_parse(const char *text, size_t size, struct error **err) MUST_CHECK;
 json_t *json_read_file(int directory, const char *path, size_t maximum,

@@ -43,3 +43,30 @@ int64_t json_get_integer(const json_t *object, const char *key, int64_t fallback
     const json_t *value = json_object_get(object, key);
     return json_is_integer(value) ? json_integer_value(value) : fallback;
 }
+
+void json_append_string(struct buffer *buffer, const char *text) {
+    if (!text) {
+        buffer_append(buffer, "null");
+        return;
+    }
+    bool valid = text_is_utf8(text, strlen(text));
+    buffer_append_char(buffer, '"');
+    while (*text) {
+        size_t plain = 0;
+        while ((unsigned char)text[plain] >= 0x20 && text[plain] != '"' && text[plain] != '\\' &&
+               (valid || (unsigned char)text[plain] < 0x80))
+            plain++;
+        buffer_append_bytes(buffer, text, plain);
+        text += plain;
+        if (!*text)
+            break;
+        if ((unsigned char)*text >= 0x80)
+            buffer_append(buffer, "\\ufffd");
+        else if (*text == '"' || *text == '\\')
+            buffer_format(buffer, "\\%c", *text);
+        else
+            buffer_format(buffer, "\\u%04x", (unsigned char)*text);
+        text++;
+    }
+    buffer_append_char(buffer, '"');
+}

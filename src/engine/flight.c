@@ -21,6 +21,7 @@ void flight_free(struct flight *flight) {
     json_decref(flight->in_paths);
     memory_free(flight->recipe_text);
     memory_free(flight->detail);
+    memory_free(flight->sandbox);
     memory_free(flight);
 }
 
@@ -461,12 +462,12 @@ static int save_end(const struct flight *flight, struct error **err) {
         return -1;
     return store_run(flight->engine->store, err,
                      "UPDATE attempt SET started = ?, ended = ?, cause = ?, exit = ?, signal = ?, "
-                     "peak_memory = ?, cpu_user = ?, cpu_system = ?, detail = ? "
+                     "peak_memory = ?, cpu_user = ?, cpu_system = ?, detail = ?, sandbox = ? "
                      "WHERE task = ? AND number = ?",
-                     "iiiiiiiisii", report->started, report->ended, (int64_t)report->cause,
+                     "iiiiiiiissii", report->started, report->ended, (int64_t)report->cause,
                      (int64_t)report->exit_code, (int64_t)report->signal,
                      (int64_t)report->peak_memory, report->cpu_user, report->cpu_system,
-                     flight->detail, flight->task->id, (int64_t)flight->number);
+                     flight->detail, flight->sandbox, flight->task->id, (int64_t)flight->number);
 }
 
 void flight_exited(void *context, const struct exit_report *report) {
@@ -480,6 +481,8 @@ void flight_exited(void *context, const struct exit_report *report) {
     flight->report = *report;
     flight->report.name = NULL;
     flight->report.detail = NULL;
+    flight->report.sandbox = NULL;
+    flight->sandbox = memory_copy_string(report->sandbox);
     flight->detail = memory_copy_string(report->detail);
     flight->task->exit = report->exit_code;
     engine_touch(engine);

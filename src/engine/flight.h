@@ -32,7 +32,7 @@ struct flight {
     char *recipe_text;
     bool cacheable;
     struct exit_report report; /* once it ended; `name` and `detail` are not kept */
-    char *detail;
+    char *detail, *sandbox;
 };
 
 /* prepare.c: fills in mounts, environment, command line and recipe. */

@@ -359,12 +359,6 @@ json_t *query_parse(const char *text); /* JSON null when it is none */
 /* Index of a step, -1 for NULL; ERROR_NOT_FOUND with the nearest name. */
 int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
                struct error **err) MUST_CHECK;
-/* -------------------------------------------------------------- query-task.c */
-/* Every task with all its attempts. */
-int query_attempts(struct engine *engine, const char *run,
-                   int (*use)(const json_t *task, void *context, struct error **err), void *context,
-                   struct error **err) MUST_CHECK;
-
 /* ------------------------------------------------------------------ result.c */
 char *result_folder(const struct engine *engine, const uint8_t key[SHA256_SIZE]) MUST_CHECK;
 /* Folder (or file) with a task's outputs at `path`; an empty folder when it left none. */

@@ -18,7 +18,8 @@ static json_t *attempt_object(struct engine *engine, struct rows *rows) {
         "signal", (json_int_t)rows_integer(rows, 10), "cause",
         ended ? cause_name((enum cause)rows_integer(rows, 8)) : "running", "detail",
         rows_text(rows, 14), "peak_memory", (json_int_t)rows_integer(rows, 11), "cpu_user",
-        (json_int_t)rows_integer(rows, 12), "cpu_system", (json_int_t)rows_integer(rows, 13));
+        (json_int_t)rows_integer(rows, 12), "cpu_system", (json_int_t)rows_integer(rows, 13),
+        "sandbox", rows_text(rows, 15));
 }
 
 static json_t *attempts_of(struct engine *engine, int64_t task, struct error **err) {
@@ -26,7 +27,7 @@ static json_t *attempts_of(struct engine *engine, int64_t task, struct error **e
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT number, driver, recipe, box, log, launched, started, "
                                 "ended, cause, exit, signal, peak_memory, cpu_user, cpu_system, "
-                                "detail FROM attempt WHERE task = ? ORDER BY number",
+                                "detail, sandbox FROM attempt WHERE task = ? ORDER BY number",
                                 "i", task);
     if (!rows || !list)
         return NULL;
@@ -85,29 +86,6 @@ static json_t *whole_task(struct engine *engine, const struct pipeline *pipeline
             json_object_set_new(task, "output_path", json_string(output));
     }
     return task;
-}
-
-int query_attempts(struct engine *engine, const char *run,
-                   int (*use)(const json_t *task, void *context, struct error **err), void *context,
-                   struct error **err) {
-    int64_t id = run_id_of(engine, run, err);
-    CLEANUP(pipeline_cleanup)
-    struct pipeline *pipeline = id < 0 ? NULL : engine_pipeline(engine, run, err);
-    if (!pipeline)
-        return -1;
-    OWN_ROWS rows = store_query(engine->store, err,
-                                "SELECT " TASK_COLUMNS " FROM task WHERE run = ? "
-                                "ORDER BY step, partition",
-                                "i", id);
-    if (!rows)
-        return -1;
-    int more;
-    while ((more = rows_next(rows, err)) > 0) {
-        OWN_JSON task = whole_task(engine, pipeline, rows, err);
-        if (!task || use(task, context, err) < 0)
-            return -1;
-    }
-    return more;
 }
 
 /* The row of "STEP" or "STEP@PARTITION". Without a partition the step must have one task. */

@@ -137,13 +137,109 @@ static json_t *delivered_outputs(const struct run *run, const struct finish_run_
 
 /* -------------------------------------------------------------------- record */
 
-static int append_task(const json_t *task, void *context, struct error **err) {
-    OWN_STRING text = json_canonical(task, err);
-    if (!text)
+static void append_time(struct buffer *out, const char *name, struct rows *rows, int column) {
+    char text[CLOCK_TEXT_SIZE];
+    if (rows_null(rows, column) || !rows_integer(rows, column)) {
+        buffer_format(out, ",\"%s\":null", name);
+        return;
+    }
+    clock_format(rows_integer(rows, column), text);
+    buffer_format(out, ",\"%s\":\"%s\"", name, text);
+}
+
+static void append_string(struct buffer *out, const char *name, const char *text) {
+    buffer_format(out, ",\"%s\":", name);
+    json_append_string(out, text);
+}
+
+/* A column that holds JSON as we wrote it. */
+static void append_raw(struct buffer *out, const char *name, const char *text) {
+    buffer_format(out, ",\"%s\":%s", name, text ? text : "null");
+}
+
+static void append_number(struct buffer *out, const char *name, struct rows *rows, int column) {
+    if (rows_null(rows, column))
+        buffer_format(out, ",\"%s\":null", name);
+    else
+        buffer_format(out, ",\"%s\":%lld", name, (long long)rows_integer(rows, column));
+}
+
+static void append_digest(struct buffer *out, const char *name, struct rows *rows, int column) {
+    size_t size = 0;
+    const void *bytes = rows_bytes(rows, column, &size);
+    char text[SHA256_HEX_SIZE];
+    if (size == SHA256_SIZE)
+        hex_encode(bytes, size, text);
+    append_string(out, name, size == SHA256_SIZE ? text : NULL);
+}
+
+static void append_attempt(struct buffer *out, struct engine *engine, struct rows *rows) {
+    OWN_STRING log = home_path(engine, "%s", rows_text(rows, 13));
+    buffer_format(out, "{\"number\":%lld", (long long)rows_integer(rows, 10));
+    append_string(out, "driver", rows_text(rows, 11));
+    append_raw(out, "recipe", rows_text(rows, 12));
+    append_string(out, "log", log);
+    append_raw(out, "box", rows_text(rows, 14));
+    append_string(out, "sandbox", rows_text(rows, 15));
+    append_time(out, "launched", rows, 16);
+    append_time(out, "started", rows, 17);
+    append_time(out, "ended", rows, 18);
+    append_string(out, "cause",
+                  rows_null(rows, 18) ? "running" : cause_name((enum cause)rows_integer(rows, 19)));
+    append_number(out, "exit", rows, 20);
+    append_number(out, "signal", rows, 21);
+    append_number(out, "peak_memory", rows, 22);
+    append_number(out, "cpu_user", rows, 23);
+    append_number(out, "cpu_system", rows, 24);
+    append_string(out, "detail", rows_text(rows, 25));
+    buffer_append_char(out, '}');
+}
+
+static void append_task(struct buffer *out, const struct pipeline *pipeline, struct rows *rows) {
+    size_t step = (size_t)rows_integer(rows, 1);
+    buffer_append(out, "{\"step\":");
+    json_append_string(out, step < pipeline->step_count ? pipeline->steps[step].id : "?");
+    append_string(out, "partition", rows_text(rows, 2));
+    append_string(out, "state", task_state_name((enum task_state)rows_integer(rows, 3)));
+    append_string(out, "cause", cause_name((enum cause)rows_integer(rows, 4)));
+    append_time(out, "started", rows, 5);
+    append_time(out, "ended", rows, 6);
+    append_digest(out, "key", rows, 7);
+    append_digest(out, "output", rows, 8);
+    append_string(out, "reason", rows_text(rows, 9));
+    append_raw(out, "result", rows_text(rows, 26));
+    buffer_append(out, ",\"attempts\":[");
+}
+
+/* One line a task, with all its attempts. */
+static int append_tasks(struct run *run, struct buffer *out, struct error **err) {
+    OWN_ROWS rows = store_query(
+        run->engine->store, err,
+        "SELECT t.id, t.step, t.partition, t.state, t.cause, t.started, t.ended, t.key, t.output, "
+        "t.reason, a.number, a.driver, a.recipe, a.log, a.box, a.sandbox, a.launched, a.started, "
+        "a.ended, a.cause, a.exit, a.signal, a.peak_memory, a.cpu_user, a.cpu_system, a.detail, "
+        "t.result FROM task t LEFT JOIN attempt a ON a.task = t.id WHERE t.run = ? "
+        "ORDER BY t.step, t.partition, a.number",
+        "i", run->id);
+    if (!rows)
         return -1;
-    buffer_append(context, text);
-    buffer_append_char(context, '\n');
-    return 0;
+    int64_t before = -1;
+    int more;
+    while ((more = rows_next(rows, err)) > 0) {
+        bool again = rows_integer(rows, 0) == before;
+        if (before >= 0 && !again)
+            buffer_append(out, "]}\n");
+        if (!again)
+            append_task(out, run->pipeline, rows);
+        else
+            buffer_append_char(out, ',');
+        if (!rows_null(rows, 10))
+            append_attempt(out, run->engine, rows);
+        before = rows_integer(rows, 0);
+    }
+    if (before >= 0)
+        buffer_append(out, "]}\n");
+    return more < 0 ? -1 : buffer_check(out, err);
 }
 
 static int write_json(const char *path, const json_t *json, struct error **err) {
@@ -167,8 +263,7 @@ int record_write(struct run *run, struct error **err) {
     if (write_json(record, status, err) < 0 ||
         write_json(pipeline, run->pipeline->document, err) < 0)
         return -1;
-    if (query_attempts(engine, run->name, append_task, &lines, err) < 0 ||
-        buffer_check(&lines, err) < 0)
+    if (append_tasks(run, &lines, err) < 0)
         return -1;
     return file_write_atomic(AT_FDCWD, tasks, buffer_text(&lines), lines.size, 0600, err);
 }

@@ -78,6 +78,13 @@ static int save(struct task *task, const char *reason, int64_t now, struct error
                      "iiis", task->step->run->id, task->id, now, task_state_name(task->state));
 }
 
+/* To become ready for the first time is no event: it follows from those before it. */
+static int save_ready(const struct task *task, struct error **err) {
+    return store_run(task->step->run->engine->store, err,
+                     "UPDATE task SET state = ?, fresh = ?, fired = ? WHERE id = ?", "iiii",
+                     (int64_t)TASK_READY, (int64_t)task->fresh, (int64_t)task->fired, task->id);
+}
+
 /* What follows from the new state; the database knows it already. */
 static int enter(struct task *task, struct error **err) {
     struct run *run = task->step->run;
@@ -129,7 +136,10 @@ int task_move(struct task *task, enum task_state state, const char *reason, stru
     step->counts[task->state]--;
     step->counts[state]++;
     task->state = (uint8_t)state;
-    if (save(task, reason, clock_wall(), err) < 0)
+    bool plain = state == TASK_READY && !reason;
+    if (plain && save_ready(task, err) < 0)
+        return -1;
+    if (!plain && save(task, reason, clock_wall(), err) < 0)
         return -1;
     engine_touch(step->run->engine);
     return enter(task, err);

@@ -35,18 +35,18 @@ static void share_axis(struct loader *loader, struct draft *draft, size_t *owner
         return;
     }
     step->fan.kind = FAN_STEP;
-    step->fan.over = (struct reference){
-        .kind = REFERENCE_STEP, .index = owners[number], .name = "", .path = ""};
+    step->fan.over =
+        (struct reference){.kind = REFERENCE_STEP, .index = owners[number], .name = "", .path = ""};
 }
 
 static void check_fan_step(struct loader *loader, const struct draft *draft,
                            const struct draft *over) {
     if (over->step.axis_count || over->step.fan.kind != FAN_NONE)
         return;
-    node_error(&loader->trouble, draft->fan_node,
-               loader_format(loader, "write %s/*.dcm for a task a file of its outputs",
-                             over->step.id),
-               "step `%s` has no partitions to fan out over", over->step.id);
+    node_error(
+        &loader->trouble, draft->fan_node,
+        loader_format(loader, "write %s/*.dcm for a task a file of its outputs", over->step.id),
+        "step `%s` has no partitions to fan out over", over->step.id);
 }
 
 /* A fan over a pipeline input starts an axis of its own, which a caller's partitions cannot
@@ -101,8 +101,8 @@ static enum relation relate(const struct step *step, const struct step *upstream
 static void relate_reference(struct loader *loader, const struct step *step,
                              struct reference *reference) {
     if (reference->kind == REFERENCE_STEP)
-        reference->relation = relate(step, &loader->drafts[reference->index]->step,
-                                     &reference->common);
+        reference->relation =
+            relate(step, &loader->drafts[reference->index]->step, &reference->common);
 }
 
 static void warn_about_join(struct loader *loader, const struct draft *draft, size_t input) {
@@ -153,11 +153,24 @@ static void check_partition_use(struct loader *loader, const struct draft *draft
         if (!owner->axis_count)
             continue;
         const struct step *fan = &loader->drafts[owner->axis[owner->axis_count - 1]]->step;
-        if (fan->fan.kind == FAN_CSV || fan->fan.kind == FAN_JSON ||
-            fan->fan.kind == FAN_FUNCTION)
+        if (fan->fan.kind == FAN_CSV || fan->fan.kind == FAN_JSON || fan->fan.kind == FAN_FUNCTION)
             node_error(&loader->trouble, draft->input_nodes[i],
                        "use its values: ${item.COLUMN}, ${item}",
                        "the items here are values, not files to read");
+    }
+}
+
+/* A result that is used must be there by then. */
+static void check_results(struct loader *loader, const struct draft *draft) {
+    for (const struct result_use *use = draft->result_uses; use; use = use->next) {
+        bool found = draft->step.index == SIZE_MAX;
+        for (size_t i = 0; i < draft->edge_count && !found; i++)
+            found = draft->edges[i].step == use->step;
+        const char *other = loader->drafts[use->step]->step.id;
+        if (!found)
+            node_error(&loader->trouble, use->node, loader_format(loader, "needs: [%s]", other),
+                       "step `%s` uses the result of `%s`, but does not wait for it",
+                       draft->step.id, other);
     }
 }
 
@@ -192,6 +205,7 @@ void make_axes(struct loader *loader, const size_t *order) {
     for (size_t i = 0; i < loader->draft_count && !loader->trouble.no_memory; i++) {
         make_relations(loader, loader->drafts[i]);
         check_partition_use(loader, loader->drafts[i]);
+        check_results(loader, loader->drafts[i]);
         check_cleanup(loader, loader->drafts[i]);
     }
     relate_outputs(loader);
@@ -204,8 +218,9 @@ void make_axes(struct loader *loader, const size_t *order) {
 struct reach {
     struct loader *loader;
     size_t *missing, *queue, head, tail;
-    size_t *first, *targets; /* downstream steps of step i: targets[first[i]] … [first[i + 1] - 1] */
-    bool *hit;               /* a fired step was fired */
+    size_t *first,
+        *targets; /* downstream steps of step i: targets[first[i]] … [first[i + 1] - 1] */
+    bool *hit;    /* a fired step was fired */
 };
 
 static void meet(struct reach *reach, size_t step) {

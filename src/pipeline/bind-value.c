@@ -17,8 +17,8 @@ static json_t *refuse(char **ret_problem, const char *format, ...) {
 
 static const char *json_kind(const json_t *json) {
     static const char *const names[] = {
-        [JSON_OBJECT] = "a mapping", [JSON_ARRAY] = "a list",         [JSON_STRING] = "a text",
-        [JSON_INTEGER] = "a number", [JSON_REAL] = "a number",        [JSON_TRUE] = "true",
+        [JSON_OBJECT] = "a mapping", [JSON_ARRAY] = "a list",       [JSON_STRING] = "a text",
+        [JSON_INTEGER] = "a number", [JSON_REAL] = "a number",      [JSON_TRUE] = "true",
         [JSON_FALSE] = "false",      [JSON_NULL] = "nothing (null)"};
     return names[json_typeof(json)];
 }
@@ -80,8 +80,7 @@ static json_t *list(const json_t *given, char **ret_problem) {
     return take(&items);
 }
 
-static json_t *convert(const struct parameter *parameter, const json_t *given,
-                       char **ret_problem) {
+static json_t *convert(const struct parameter *parameter, const json_t *given, char **ret_problem) {
     if (parameter->type == VALUE_LIST && (json_is_array(given) || json_is_string(given)))
         return list(given, ret_problem);
     double value = 0;
@@ -145,8 +144,7 @@ static bool check_choices(const struct parameter *parameter, const json_t *value
 }
 
 /* The whole text, as if the pattern stood between ^ and $. */
-static bool check_pattern(const struct parameter *parameter, const char *text,
-                          char **ret_problem) {
+static bool check_pattern(const struct parameter *parameter, const char *text, char **ret_problem) {
     OWN_STRING whole = memory_format("^(%s)$", parameter->pattern);
     regex_t compiled;
     if (!whole || regcomp(&compiled, whole, REG_EXTENDED | REG_NOSUB) != 0)
@@ -159,8 +157,7 @@ static bool check_pattern(const struct parameter *parameter, const char *text,
     return false;
 }
 
-static bool check_list(const struct parameter *parameter, const json_t *value,
-                       char **ret_problem) {
+static bool check_list(const struct parameter *parameter, const json_t *value, char **ret_problem) {
     for (size_t i = 0; i < json_array_size(value); i++)
         if (parameter->pattern &&
             !check_pattern(parameter, json_string_value(json_array_get(value, i)), ret_problem))

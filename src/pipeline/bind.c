@@ -98,23 +98,21 @@ static void set_path(struct binder *binder, const char *what, const char *name, 
         complain(binder, is_default ? "its default is relative to the pipeline's folder" : NULL,
                  "%s `%s`: %s", what, name, error ? error->message : "no memory");
     else if (!is_right_kind(whole, type))
-        complain(binder, NULL, "%s `%s`: %s is not a %s", what, name, path,
-                 value_type_name(type));
+        complain(binder, NULL, "%s `%s`: %s is not a %s", what, name, path, value_type_name(type));
     else if (!is_readable(whole, type))
         complain(binder, NULL, "%s `%s`: %s cannot be read by this user", what, name, path);
     else
         set(binder, name, json_string(whole));
 }
 
-static void set_value(struct binder *binder, const struct parameter *parameter,
-                      const json_t *given, bool is_default) {
+static void set_value(struct binder *binder, const struct parameter *parameter, const json_t *given,
+                      bool is_default) {
     OWN_STRING problem = NULL;
     json_t *value = parameter_value(parameter, given, &problem);
     if (!value && problem) {
         complain(binder, *parameter->help ? parameter->help : NULL, "parameter `%s`: %s",
                  parameter->name, problem);
-    } else if (value &&
-               (parameter->type == VALUE_FILE || parameter->type == VALUE_DIRECTORY)) {
+    } else if (value && (parameter->type == VALUE_FILE || parameter->type == VALUE_DIRECTORY)) {
         set_path(binder, "parameter", parameter->name, json_string_value(value), parameter->type,
                  is_default);
         json_decref(value);
@@ -144,8 +142,8 @@ static void set_derived(struct binder *binder, const struct parameter *parameter
 
 json_t *pipeline_bind_parameters(const struct pipeline *pipeline, const json_t *given,
                                  struct diagnostics *diagnostics, struct error **err) {
-    struct binder binder = {pipeline, {diagnostics, false}, {.path = pipeline->path},
-                            json_object()};
+    struct binder binder = {
+        pipeline, {diagnostics, false}, {.path = pipeline->path}, json_object()};
     size_t errors = diagnostics->errors, count = pipeline->parameter_count;
     OWN_MEMORY(const char *) names = memory_array(count, sizeof(*names));
     if (!names || !binder.values) {
@@ -183,8 +181,7 @@ static int make_missing(const char *path, enum value_type type, struct error **e
         return 0;
     if (type == VALUE_DIRECTORY)
         return directory_make(AT_FDCWD, path, 0777, err);
-    OWN_STRING folder =
-        memory_copy_bytes(path, strlen(path) - strlen(path_base_name(path)));
+    OWN_STRING folder = memory_copy_bytes(path, strlen(path) - strlen(path_base_name(path)));
     if (!folder)
         return error_set_memory(err);
     if (*folder && directory_make(AT_FDCWD, folder, 0777, err) < 0)
@@ -218,8 +215,8 @@ static void set_input(struct binder *binder, const struct pipeline_input *input,
 
 json_t *pipeline_bind_inputs(const struct pipeline *pipeline, const json_t *given,
                              struct diagnostics *diagnostics, struct error **err) {
-    struct binder binder = {pipeline, {diagnostics, false}, {.path = pipeline->path},
-                            json_object()};
+    struct binder binder = {
+        pipeline, {diagnostics, false}, {.path = pipeline->path}, json_object()};
     size_t errors = diagnostics->errors, count = pipeline->input_count;
     OWN_MEMORY(const char *) names = memory_array(count, sizeof(*names));
     if (!names || !binder.values) {
@@ -230,7 +227,6 @@ json_t *pipeline_bind_inputs(const struct pipeline *pipeline, const json_t *give
         names[i] = pipeline->inputs[i].name;
     check_names(&binder, given, names, count, "input");
     for (size_t i = 0; i < count; i++)
-        set_input(&binder, &pipeline->inputs[i],
-                  json_object_get(given, pipeline->inputs[i].name));
+        set_input(&binder, &pipeline->inputs[i], json_object_get(given, pipeline->inputs[i].name));
     return finish(&binder, errors, err);
 }

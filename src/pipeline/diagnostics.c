@@ -79,8 +79,8 @@ static void add(struct trouble *trouble, struct diagnostic item, const char *hin
     if (item.severity == SEVERITY_ERROR)
         diagnostics->errors++;
     OWN_ERROR error = NULL;
-    if (array_reserve(&diagnostics->items, &diagnostics->capacity, diagnostics->count,
-                      sizeof(item), DIAGNOSTICS_MAXIMUM, &error) < 0) {
+    if (array_reserve(&diagnostics->items, &diagnostics->capacity, diagnostics->count, sizeof(item),
+                      DIAGNOSTICS_MAXIMUM, &error) < 0) {
         if (error && error->code == ERROR_MEMORY)
             trouble->no_memory = true;
         free_item(&item);
@@ -220,11 +220,10 @@ json_t *diagnostics_json(const struct diagnostics *diagnostics) {
         return NULL;
     for (size_t i = 0; i < diagnostics->count; i++) {
         const struct diagnostic *item = list[i];
-        json_t *object = json_pack(
-            "{s:s, s:s, s:i, s:i, s:s, s:s?}", "severity",
-            item->severity == SEVERITY_ERROR ? "error" : "warning", "file", item->file, "line",
-            (int)item->line, "column", (int)item->column, "message", item->message, "hint",
-            item->hint);
+        json_t *object = json_pack("{s:s, s:s, s:i, s:i, s:s, s:s?}", "severity",
+                                   item->severity == SEVERITY_ERROR ? "error" : "warning", "file",
+                                   item->file, "line", (int)item->line, "column", (int)item->column,
+                                   "message", item->message, "hint", item->hint);
         if (!object || json_array_append_new(array, object) < 0)
             return NULL;
     }

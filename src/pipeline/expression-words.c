@@ -7,10 +7,21 @@
 
 #include <ctype.h>
 
-static const char *const refused[] = {
-    "input",       "inputs", "debug",      "stderr",  "env",    "input_filename", "input_line_number",
-    "halt",        "import", "halt_error", "include",
-    "get_search_list", "modulemeta", "$ENV", "$__prog_args"};
+static const char *const refused[] = {"input",
+                                      "inputs",
+                                      "debug",
+                                      "stderr",
+                                      "env",
+                                      "input_filename",
+                                      "input_line_number",
+                                      "halt",
+                                      "import",
+                                      "halt_error",
+                                      "include",
+                                      "get_search_list",
+                                      "modulemeta",
+                                      "$ENV",
+                                      "$__prog_args"};
 
 #define NESTING_MAXIMUM 100
 

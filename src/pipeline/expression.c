@@ -2,8 +2,8 @@
 
 #include <ctype.h>
 
-const char *const expression_variables[] = {"params", "inputs",  "in",  "out",  "partition", "item",
-                                            "results", "run", "step", "files", NULL};
+const char *const expression_variables[] = {"params", "inputs",  "in",  "out",  "partition",
+                                            "item",   "results", "run", "step", NULL};
 
 struct expression {
     jq_state *jq;
@@ -63,8 +63,8 @@ static bool is_blank(const char *text) {
     return !*text;
 }
 
-static int compile(struct expression *expression, const char *program,
-                   const char *const *variables, struct error **err) {
+static int compile(struct expression *expression, const char *program, const char *const *variables,
+                   struct error **err) {
     if (is_blank(program))
         return error_set(err, ERROR_INVALID, "the expression is empty");
     if (strlen(program) > EXPRESSION_MAXIMUM_PROGRAM)
@@ -115,8 +115,7 @@ static int start(struct expression *expression, const json_t *input, const json_
     memory_free(take(&expression->problem));
     jv whole = jv_object();
     whole = jv_object_set(whole, jv_string("i"), jv_from_json(input, 0));
-    whole = jv_object_set(whole, jv_string("v"),
-                          values ? jv_from_json(values, 0) : jv_object());
+    whole = jv_object_set(whole, jv_string("v"), values ? jv_from_json(values, 0) : jv_object());
     jq_start(expression->jq, whole, 0);
     watchdog_start(expression->watchdog, EXPRESSION_TIME);
     return 0;

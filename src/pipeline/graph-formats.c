@@ -88,8 +88,7 @@ static void mermaid_node(const struct pipeline *pipeline, const struct step *ste
     OWN_BUFFER label = {0};
     bool person = graph_is_person(step);
     label_lines(pipeline, step, states, "\n", &label);
-    buffer_format(out, "  s%zu%s\"", step->index,
-                  person ? "{{" : (step->axis_count ? "[[" : "["));
+    buffer_format(out, "  s%zu%s\"", step->index, person ? "{{" : (step->axis_count ? "[[" : "["));
     mermaid_quote(out, buffer_text(&label));
     buffer_format(out, "\"%s\n", person ? "}}" : (step->axis_count ? "]]" : "]"));
 }
@@ -113,8 +112,7 @@ static void mermaid_edges(const struct step *step, struct buffer *out) {
         buffer_format(out, "  s%zu -.->|on failure| s%zu\n", step->index, step->on_failure_step);
 }
 
-int graph_mermaid(const struct pipeline *pipeline, const char *const *states,
-                  struct buffer *out) {
+int graph_mermaid(const struct pipeline *pipeline, const char *const *states, struct buffer *out) {
     buffer_append(out, "flowchart TD\n");
     for (size_t i = 0; i < pipeline->step_count; i++)
         mermaid_node(pipeline, &pipeline->steps[i], states, out);
@@ -142,8 +140,8 @@ static json_t *json_node(const struct pipeline *pipeline, const struct step *ste
 
 static int json_edge(json_t *edges, const char *from, const char *to, const char *kind,
                      const char *relation, const char *condition) {
-    return json_array_append_new(edges, json_pack("{s:s, s:s, s:s, s:s?, s:s?}", "from", from,
-                                                  "to", to, "kind", kind, "relation", relation,
+    return json_array_append_new(edges, json_pack("{s:s, s:s, s:s, s:s?, s:s?}", "from", from, "to",
+                                                  to, "kind", kind, "relation", relation,
                                                   "condition", condition));
 }
 
@@ -155,13 +153,13 @@ static int json_edges(const struct pipeline *pipeline, const struct step *step, 
                             step->edges[i].kind == EDGE_DATA ? "data" : "needs",
                             relations[step->edges[i].relation], NULL);
     for (size_t i = 0; i < step->next_count; i++)
-        status |= json_edge(edges, step->id, steps[step->next[i].target].id, "next",
-                            relations[step->next[i].relation],
-                            step->next[i].condition ? step->next[i].condition
-                                                    : step->next[i].function);
+        status |=
+            json_edge(edges, step->id, steps[step->next[i].target].id, "next",
+                      relations[step->next[i].relation],
+                      step->next[i].condition ? step->next[i].condition : step->next[i].function);
     if (step->on_failure == ON_FAILURE_RUN)
-        status |= json_edge(edges, step->id, steps[step->on_failure_step].id, "on_failure", NULL,
-                            NULL);
+        status |=
+            json_edge(edges, step->id, steps[step->on_failure_step].id, "on_failure", NULL, NULL);
     return status;
 }
 

@@ -24,8 +24,8 @@ static int add_arc(struct arcs *arcs, struct arc arc, struct error **err) {
     for (size_t i = 0; i < arcs->count; i++)
         if (arcs->items[i].from == arc.from && arcs->items[i].to == arc.to)
             return 0;
-    if (array_reserve(&arcs->items, &arcs->capacity, arcs->count, sizeof(arc), LINKS_MAXIMUM,
-                      err) < 0)
+    if (array_reserve(&arcs->items, &arcs->capacity, arcs->count, sizeof(arc), LINKS_MAXIMUM, err) <
+        0)
         return -1;
     arcs->items[arcs->count++] = arc;
     return 0;
@@ -107,8 +107,8 @@ static int reduce(struct arcs *arcs, size_t count, struct error **err) {
 /* ----------------------------------------------------------------------- layers */
 
 static int add_place(struct layout *layout, struct place place, struct error **err) {
-    if (array_reserve(&layout->places, &layout->place_capacity, layout->place_count,
-                      sizeof(place), PLACES_MAXIMUM, err) < 0)
+    if (array_reserve(&layout->places, &layout->place_capacity, layout->place_count, sizeof(place),
+                      PLACES_MAXIMUM, err) < 0)
         return -1;
     layout->places[layout->place_count++] = place;
     return 0;
@@ -262,9 +262,9 @@ static void place_layer(struct layout *layout, size_t layer, bool from_above) {
         struct place *place = &layout->places[row[i]];
         size_t first = i;
         double excess = (double)place->centre - place->wish;
-        while (first > 0 && left_of(&layout->places[row[first]]) -
-                                    right_of(&layout->places[row[first - 1]]) ==
-                                GAP) {
+        while (first > 0 &&
+               left_of(&layout->places[row[first]]) - right_of(&layout->places[row[first - 1]]) ==
+                   GAP) {
             first--;
             excess += (double)layout->places[row[first]].centre - layout->places[row[first]].wish;
         }

@@ -13,7 +13,7 @@ struct canvas {
         long column;
         char text[TEXT_MAXIMUM];
         const char *colour;
-    } *labels;
+    } * labels;
     size_t rows, label_count, label_capacity;
     long columns;
 };
@@ -80,9 +80,8 @@ static long box_width(const struct drawing *drawing, const struct step *step) {
 static const char *state_colour(const char *state) {
     static const struct {
         const char *word, *colour;
-    } rows[] = {{"succeeded", "32"}, {"reused", "32"},   {"failed", "31"},
-                {"running", "36"},   {"deciding", "33"}, {"sleeping", "33"},
-                {"skipped", "90"},   {"cancelled", "35"}};
+    } rows[] = {{"succeeded", "32"}, {"reused", "32"},   {"failed", "31"},  {"running", "36"},
+                {"deciding", "33"},  {"sleeping", "33"}, {"skipped", "90"}, {"cancelled", "35"}};
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         if (strstr(state, rows[i].word))
             return rows[i].colour;
@@ -103,8 +102,7 @@ static void draw_across(struct canvas *canvas, size_t row, long from, long to) {
         to = swap;
     }
     for (long column = from; column <= to; column++)
-        draw(canvas, row, column,
-             (column > from ? LEFT : 0u) | (column < to ? RIGHT : 0u));
+        draw(canvas, row, column, (column > from ? LEFT : 0u) | (column < to ? RIGHT : 0u));
 }
 
 static void draw_down(struct canvas *canvas, size_t from, size_t to, long column) {
@@ -142,13 +140,11 @@ static void print_row(const struct canvas *canvas, size_t row, size_t *label, bo
         if (canvas->lines[row * (size_t)canvas->columns + (size_t)column])
             last = column;
     for (long column = 0; column <= last; column++) {
-        const struct label *next =
-            *label < canvas->label_count ? &canvas->labels[*label] : NULL;
+        const struct label *next = *label < canvas->label_count ? &canvas->labels[*label] : NULL;
         if (next && next->row == row && next->column == column) {
             bool coloured = colour && next->colour;
-            buffer_format(out, "%s%s%s%s%s", coloured ? "\x1b[" : "",
-                          coloured ? next->colour : "", coloured ? "m" : "", next->text,
-                          coloured ? "\x1b[0m" : "");
+            buffer_format(out, "%s%s%s%s%s", coloured ? "\x1b[" : "", coloured ? next->colour : "",
+                          coloured ? "m" : "", next->text, coloured ? "\x1b[0m" : "");
             column += (long)text_width(next->text) - 1;
             ++*label;
             continue;
@@ -171,21 +167,55 @@ static void print(struct canvas *canvas, bool colour, struct buffer *out) {
 /* The columns that the links leaving one place run across. */
 struct span {
     size_t from;
+    size_t to; /* where all of them lead; SIZE_MAX when not to the same place */
     long first, last;
     size_t track;
 };
 
 static struct span span_of(const struct layout *layout, size_t from) {
     long centre = layout->places[from].centre;
-    struct span span = {from, centre, centre, 0};
+    struct span span = {.from = from, .to = SIZE_MAX, .first = centre, .last = centre};
+    size_t links = 0;
     for (size_t i = 0; i < layout->link_count; i++) {
         if (layout->links[i].from != from)
             continue;
         long to = layout->places[layout->links[i].to].centre;
+        span.to = links++ ? SIZE_MAX : layout->links[i].to;
         span.first = to < span.first ? to : span.first;
         span.last = to > span.last ? to : span.last;
     }
     return span;
+}
+
+/* Two may run in one row when they lie apart, or lead to the same place. */
+static bool spans_clash(const struct span *a, const struct span *b) {
+    return a->track == b->track && a->first <= b->last && b->first <= a->last &&
+           (a->to != b->to || a->to == SIZE_MAX);
+}
+
+/* True when a link of `span` goes down in the column where `other` comes from: then `other` must
+ * turn off above it, or the two would run in one line. */
+static bool must_be_below(const struct layout *layout, const struct span *span,
+                          const struct span *other) {
+    long column = layout->places[other->from].centre;
+    for (size_t i = 0; i < layout->link_count && span != other; i++)
+        if (layout->links[i].from == span->from &&
+            layout->places[layout->links[i].to].centre == column)
+            return true;
+    return false;
+}
+
+/* The next to get its row: one below which nothing else waits; in a circle, any. */
+static size_t choose_span(const struct layout *layout, const struct span *spans, size_t done,
+                          size_t count) {
+    for (size_t i = done; i < count; i++) {
+        bool free = true;
+        for (size_t k = done; k < count && free; k++)
+            free = !must_be_below(layout, &spans[i], &spans[k]);
+        if (free)
+            return i;
+    }
+    return done;
 }
 
 /* Each place's links share a row, and spans that overlap get rows of their own. */
@@ -194,16 +224,22 @@ static void find_tracks(struct drawing *drawing, size_t layer, struct span *span
     size_t count = 0, most = 0;
     for (size_t i = 0; i < layout->layer_sizes[layer]; i++) {
         struct span span = span_of(layout, layout->layers[layer][i]);
-        if (span.first == span.last)
-            continue; /* straight down */
-        for (bool clash = true; clash;) {
+        if (span.first != span.last) /* else straight down */
+            spans[count++] = span;
+    }
+    for (size_t done = 0; done < count; done++) {
+        size_t chosen = choose_span(layout, spans, done, count);
+        struct span span = spans[chosen];
+        spans[chosen] = spans[done];
+        for (size_t k = 0; k < done; k++)
+            if (must_be_below(layout, &span, &spans[k]) && spans[k].track >= span.track)
+                span.track = spans[k].track + 1;
+        for (bool clash = true; clash; span.track += clash) {
             clash = false;
-            for (size_t k = 0; k < count && !clash; k++)
-                clash = spans[k].track == span.track && spans[k].first <= span.last &&
-                        span.first <= spans[k].last;
-            span.track += clash;
+            for (size_t k = 0; k < done && !clash; k++)
+                clash = spans_clash(&spans[k], &span);
         }
-        spans[count++] = span;
+        spans[done] = span;
         most = span.track + 1 > most ? span.track + 1 : most;
     }
     drawing->track_count[layer] = most;

@@ -53,13 +53,11 @@ static const char *fan_word(const struct fan *fan) {
 
 void graph_axis(const struct pipeline *pipeline, const struct step *step, struct buffer *out) {
     for (size_t i = 0; i < step->axis_count; i++)
-        buffer_format(out, "%s× %s", i ? " " : "",
-                      fan_word(&pipeline->steps[step->axis[i]].fan));
+        buffer_format(out, "%s× %s", i ? " " : "", fan_word(&pipeline->steps[step->axis[i]].fan));
 }
 
 int pipeline_graph(const struct pipeline *pipeline, enum graph_format format, unsigned width,
-                   bool colour, const char *const *states, struct buffer *out,
-                   struct error **err) {
+                   bool colour, const char *const *states, struct buffer *out, struct error **err) {
     int status = 0;
     switch (format) {
     case GRAPH_TEXT:

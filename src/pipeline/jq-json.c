@@ -89,8 +89,7 @@ static json_t *convert(jv value, size_t *budget, unsigned depth) {
         json = number(jv_number_value(value));
         break;
     case JV_KIND_STRING:
-        json = json_stringn(jv_string_value(value),
-                            (size_t)jv_string_length_bytes(jv_copy(value)));
+        json = json_stringn(jv_string_value(value), (size_t)jv_string_length_bytes(jv_copy(value)));
         break;
     case JV_KIND_ARRAY:
         json = convert_array(value, budget, depth);

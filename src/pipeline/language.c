@@ -7,8 +7,10 @@
  */
 #include "pipeline/pipeline.h"
 
-#define PIPELINE(name, type, help, example) {"pipeline", name, type, help, example, NULL}
-#define STEP(name, type, help, example)     {"step", name, type, help, example, NULL}
+#define PIPELINE(name, type, help, example)                                                        \
+    { "pipeline", name, type, help, example, NULL }
+#define STEP(name, type, help, example)                                                            \
+    { "step", name, type, help, example, NULL }
 
 #define RUNNING "container command tool"
 #define PEOPLE  "manual_review manual_approval"
@@ -38,7 +40,8 @@ const struct language_key language_keys[] = {
              "per_subject_def: {type: function, function_name: slides.slides}"),
     PIPELINE("conditions", "list of Condition or null", "Named conditions for `next`.",
              "conditions: [{id: sure, jq: .confidence > 0.9}]"),
-    PIPELINE("steps", "list of Step", "The steps. Required.", "steps: [{id: hello, command: date}]"),
+    PIPELINE("steps", "list of Step", "The steps. Required.",
+             "steps: [{id: hello, command: date}]"),
 
     {"param", "type", "one of string|integer|number|boolean|file|directory|list",
      "The type of the value; string when it is not said. A list is a list of texts.",
@@ -102,10 +105,10 @@ const struct language_key language_keys[] = {
      "What runs. A list is the program and its arguments, each as it stands. A text is given to "
      "`sh -c` in a command step, and split at blanks in a container step.",
      "command: [python3, /project/prepare.py]", "container command"},
-    {"step", "entrypoint", "list of template or template",
-     "Replaces the image's own entry point.", "entrypoint: [/bin/sh, -c]", "container"},
-    {"step", "env", "mapping of template", "Environment variables.",
-     "env: {OMP_NUM_THREADS: 2}", RUNNING},
+    {"step", "entrypoint", "list of template or template", "Replaces the image's own entry point.",
+     "entrypoint: [/bin/sh, -c]", "container"},
+    {"step", "env", "mapping of template", "Environment variables.", "env: {OMP_NUM_THREADS: 2}",
+     RUNNING},
     {"step", "secrets", "list of name",
      "Secrets of the site that the step may read, as files below /run/secrets.",
      "secrets: [pacs-password]", RUNNING},
@@ -116,8 +119,7 @@ const struct language_key language_keys[] = {
          "What the step reads: one reference (seen at /in) or several by name (at /in/NAME).",
          "in: {images: slice, labels: inputs.labels}"),
     STEP("out", "list of path or path",
-         "Paths below the step's outputs that must be there when it has run.",
-         "out: [report.pdf]"),
+         "Paths below the step's outputs that must be there when it has run.", "out: [report.pdf]"),
     STEP("needs", "list of name or name or null",
          "Steps that must have ended before, besides those it reads from.", "needs: [look]"),
     STEP("next", "list of name or name or Next or null",
@@ -161,13 +163,12 @@ const struct language_key language_keys[] = {
     {"step", "message", "template", "What a person is asked or told.",
      "message: Is ${partition} well segmented?", PEOPLE " notify"},
     {"step", "for", "duration", "How long the step waits.", "for: 10m", "wait"},
-    {"step", "until", "jq",
-     "The step waits until this is true. $files lists the files it has in front of it.",
-     "until: $files | length > 3", "wait manual_review"},
+    {"step", "until", "jq", "The step waits until this is true of the result it reads.",
+     "until: .ready", "wait manual_review"},
     {"step", "file", "template", "The step waits until this path exists.",
      "file: ${inputs.inbox}/READY", "wait manual_review"},
-    {"step", "every", "duration", "How often it looks; 30 s unless it says otherwise.",
-     "every: 1m", "wait manual_review"},
+    {"step", "every", "duration", "How often it looks; 30 s unless it says otherwise.", "every: 1m",
+     "wait manual_review"},
     {"step", "pipeline", "path or any",
      "The file of a sub-pipeline, relative to this one. `in` gives its inputs.",
      "pipeline: parts/segment.yaml", "pipeline"},
@@ -177,8 +178,8 @@ const struct language_key language_keys[] = {
     STEP("on_error", "any", "MedPerf's; ignored there and here.", "on_error: do_something"),
 
     {"foreach", "step", "name", "The same partitions as that step.", "step: slice", NULL},
-    {"foreach", "directories", "reference", "One partition a folder.",
-     "directories: inputs.data", NULL},
+    {"foreach", "directories", "reference", "One partition a folder.", "directories: inputs.data",
+     NULL},
     {"foreach", "depth", "integer",
      "With directories: how many levels below; 1 unless it says otherwise.", "depth: 2", NULL},
     {"foreach", "match", "text", "With directories: only those that match this pattern.",
@@ -224,8 +225,8 @@ const struct language_key language_keys[] = {
      "Only failures of these causes are tried again.", "causes: [lost, out_of_memory]", NULL},
 
     {"resources", "cpus", "number", "Processors; 1 unless it says otherwise.", "cpus: 2", NULL},
-    {"resources", "memory", "size", "Memory; the task is stopped when it takes more.",
-     "memory: 4g", NULL},
+    {"resources", "memory", "size", "Memory; the task is stopped when it takes more.", "memory: 4g",
+     NULL},
     {"resources", "gpus", "integer", "Graphics processors.", "gpus: 1", NULL},
     {"resources", "shm", "size", "Shared memory (/dev/shm).", "shm: 1g", NULL},
     {"resources", "scratch", "size", "Room in /tmp.", "scratch: 20g", NULL},

@@ -56,8 +56,8 @@ static void inherit_fan(struct loader *loader, struct draft *draft) {
     if (caller->step.fan.kind == FAN_NONE && !caller->shares_partition)
         return;
     step->fan.kind = FAN_STEP;
-    step->fan.over = (struct reference){
-        .kind = REFERENCE_STEP, .index = scope->caller, .name = "", .path = ""};
+    step->fan.over =
+        (struct reference){.kind = REFERENCE_STEP, .index = scope->caller, .name = "", .path = ""};
     draft->fan_node = draft->node;
 }
 

@@ -88,7 +88,7 @@ static void read_text(struct fan_reader *reader, const struct node *node) {
 }
 
 /* The key that says which form of fan it is. */
-static const char *const forms[] = {"step", "directories", "glob", "dicom",
+static const char *const forms[] = {"step", "directories", "glob",         "dicom",
                                     "csv",  "json",        "function_name"};
 static const enum fan_kind form_kinds[] = {FAN_STEP, FAN_DIRECTORIES, FAN_GLOB,    FAN_DICOM,
                                            FAN_CSV,  FAN_JSON,        FAN_FUNCTION};
@@ -113,8 +113,7 @@ static void check_form_keys(struct loader *loader, const struct node *node, enum
 
 static void read_json(struct fan_reader *reader, const struct node *node) {
     const struct node *items = node_get_value(node, "items"), *key = node_get_value(node, "key");
-    reader->fan->items =
-        items ? load_jq(reader->loader, reader->scope, items, "items") : ".[]";
+    reader->fan->items = items ? load_jq(reader->loader, reader->scope, items, "items") : ".[]";
     reader->fan->key = key ? load_jq(reader->loader, reader->scope, key, "key") : NULL;
 }
 
@@ -158,8 +157,7 @@ static void read_mapping(struct fan_reader *reader, const struct node *node) {
             count++;
         }
     if (count != 1) {
-        node_error(&loader->trouble, node,
-                   "one of: step, directories, glob, dicom, csv, json",
+        node_error(&loader->trouble, node, "one of: step, directories, glob, dicom, csv, json",
                    count ? "foreach lists one thing, not several"
                          : "foreach does not say what to list");
         return;
@@ -214,8 +212,7 @@ static void share_partition(struct loader *loader, struct draft *draft, const st
         node_error(&loader->trouble, node, "partition_def: {function_name: MODULE.FUNCTION}",
                    "a step with `partition: true` needs the pipeline's `partition_def`");
     else
-        node_error(&loader->trouble, node,
-                   "partition: {directories: inputs.NAME}, beside `steps`",
+        node_error(&loader->trouble, node, "partition: {directories: inputs.NAME}, beside `steps`",
                    "`partition: true` needs a `partition` of the whole pipeline");
 }
 

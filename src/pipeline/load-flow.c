@@ -117,9 +117,8 @@ static void load_conditional(struct loader *loader, struct draft *draft, const s
             node_error(&loader->trouble, entry, NULL, "an `if` needs a `target`");
     }
     /* `else` with the step itself means: ask again. */
-    draft->step.next_polls =
-        !otherwise || is_own_name(draft, otherwise) ||
-        (loader->medperf && otherwise->kind == NODE_NULL);
+    draft->step.next_polls = !otherwise || is_own_name(draft, otherwise) ||
+                             (loader->medperf && otherwise->kind == NODE_NULL);
     if (!draft->step.next_polls)
         add_targets(loader, draft, list, otherwise, (struct next_edge){.branch = entries->count});
 }

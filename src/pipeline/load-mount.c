@@ -25,8 +25,7 @@ static const char *volume_root(struct loader *loader, const struct scope *scope,
         node_error(&loader->trouble, from, NULL, "the volumes refer to each other in a circle");
         return NULL;
     }
-    const struct draft *other =
-        require_draft(loader, scope, node_get_value(from, "step"), step);
+    const struct draft *other = require_draft(loader, scope, node_get_value(from, "step"), step);
     if (!other)
         return NULL;
     const struct node *mounts = node_get_value(other->node, "mounts");
@@ -42,8 +41,8 @@ static const char *volume_root(struct loader *loader, const struct scope *scope,
         if (count < ARRAY_SIZE(names))
             names[count++] = outputs->keys[i]->text;
     node_error(&loader->trouble, node_get_value(from, "mount"),
-               nearest_hint(loader, mount, names, count, NULL),
-               "step `%s` has no volume `%.100s`", step, mount);
+               nearest_hint(loader, mount, names, count, NULL), "step `%s` has no volume `%.100s`",
+               step, mount);
     return NULL;
 }
 
@@ -165,8 +164,8 @@ static bool load_mount(struct loader *loader, struct draft *draft, const struct 
     mount->from.name = mount->from.path = "";
     if (text && !parse_reference(loader, draft, draft->scope, from, text, &mount->from))
         return false;
-    bool is_writable_input = mount->from.kind == REFERENCE_INPUT && from &&
-                             loader->inputs[mount->from.index].writable;
+    bool is_writable_input =
+        mount->from.kind == REFERENCE_INPUT && from && loader->inputs[mount->from.index].writable;
     if (from && mount->writable && !is_writable_input)
         node_error(&loader->trouble, node_get_value(node, "writable"),
                    "inputs are writable where the pipeline says `writable: true` of them",
@@ -198,8 +197,8 @@ void load_mounts(struct loader *loader, struct draft *draft) {
             continue;
         for (size_t k = 0; k < at; k++)
             if (text_equal(list[k].target, list[at].target))
-                node_error(&loader->trouble, mounts->values[i], NULL,
-                           "two mounts at `%s`", list[at].target);
+                node_error(&loader->trouble, mounts->values[i], NULL, "two mounts at `%s`",
+                           list[at].target);
         draft->step.mount_count++;
     }
 }

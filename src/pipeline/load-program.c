@@ -1,5 +1,5 @@
-#include "pipeline/private-load.h"
 #include "pipeline/private-expression.h"
+#include "pipeline/private-load.h"
 
 struct program {
     const char *text;
@@ -34,8 +34,7 @@ void add_program(struct loader *loader, const struct node *node, const char *wha
 
 static void check_alone(struct loader *loader, const struct program *program) {
     OWN_ERROR error = NULL;
-    struct expression *expression =
-        expression_new(program->text, expression_variables, &error);
+    struct expression *expression = expression_new(program->text, expression_variables, &error);
     expression_free(expression);
     if (!expression && (!error || error->code == ERROR_MEMORY)) {
         loader->trouble.no_memory = true;
@@ -45,8 +44,7 @@ static void check_alone(struct loader *loader, const struct program *program) {
         const char *hint = error->hint;
         if (!hint && text_equal(program->what, "${…}"))
             hint = "for the shell's own ${…} write $${…}";
-        node_error(&loader->trouble, program->node, hint, "%s: %s", program->what,
-                   error->message);
+        node_error(&loader->trouble, program->node, hint, "%s: %s", program->what, error->message);
     }
 }
 
@@ -90,4 +88,6 @@ void check_programs(struct loader *loader) {
     check_group(loader, group, count);
 }
 
-void forget_programs(struct loader *loader) { HASH_CLEAR(hh, loader->programs); }
+void forget_programs(struct loader *loader) {
+    HASH_CLEAR(hh, loader->programs);
+}

@@ -54,8 +54,8 @@ static const struct node *binding(const struct loader *loader, const struct scop
     return node_get_value(in, name);
 }
 
-static bool unknown_input(struct loader *loader, const struct scope *scope,
-                          const struct node *node, const char *name) {
+static bool unknown_input(struct loader *loader, const struct scope *scope, const struct node *node,
+                          const char *name) {
     const char *names[CANDIDATES_MAXIMUM];
     size_t count = 0;
     const struct node *inputs = node_get_value(scope->document, "inputs");
@@ -82,21 +82,19 @@ static bool input_reference(struct loader *loader, struct draft *draft, const st
         return ret->path;
     }
     ret->kind = REFERENCE_INPUT;
-    return find_input(loader, scope, name, &ret->index) ||
-           unknown_input(loader, scope, node, name);
+    return find_input(loader, scope, name, &ret->index) || unknown_input(loader, scope, node, name);
 }
 
 static bool parameter_reference(struct loader *loader, const struct scope *scope,
-                                const struct node *node, const char *name,
-                                struct reference *ret) {
+                                const struct node *node, const char *name, struct reference *ret) {
     ret->kind = REFERENCE_PARAMETER;
     const struct parameter *parameter = find_parameter(loader, scope, name, &ret->index);
     if (!parameter)
         node_error(&loader->trouble, node, NULL, "no parameter is called `%.100s`", name);
     else if (parameter->type != VALUE_FILE && parameter->type != VALUE_DIRECTORY)
         node_error(&loader->trouble, node, "write ${params.NAME} in a command for its value",
-                   "parameter `%s` has the type %s, not file or directory, so it cannot be read", name,
-                   value_type_name(parameter->type));
+                   "parameter `%s` has the type %s, not file or directory, so it cannot be read",
+                   name, value_type_name(parameter->type));
     else
         return true;
     return false;
@@ -274,8 +272,7 @@ static void load_output(struct loader *loader, const struct node *key, const str
     if (!from || from->kind == NODE_NULL)
         node_error(&loader->trouble, node, "NAME: STEP/PATH", "output `%s` needs `from`",
                    key->text);
-    if (text &&
-        parse_reference(loader, reader, reader->scope, from, text, &output->from) &&
+    if (text && parse_reference(loader, reader, reader->scope, from, text, &output->from) &&
         output->from.kind == REFERENCE_ITEM)
         node_error(&loader->trouble, from, NULL, "an output cannot be `item`");
 }

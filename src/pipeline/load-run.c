@@ -23,7 +23,7 @@ static void add_word(struct loader *loader, struct draft *draft, const struct no
 /* At blanks, but not inside ${…}. MedPerf: at every single blank, as Python's split(" "). */
 static void split_words(struct loader *loader, struct draft *draft, const struct node *node,
                         const char *text, struct words *words) {
-    words->list = loader_allocate(loader, (strlen(text) + 2) * sizeof(*words->list));
+    words->list = loader_allocate(loader, (strlen(text) + 4) * sizeof(*words->list));
     OWN_BUFFER word = {0};
     unsigned braces = 0;
     for (const char *at = text; words->list; at++) {
@@ -64,7 +64,7 @@ static void load_words(struct loader *loader, struct draft *draft, const struct 
 /* `command: text` of a command step: a line for the shell. */
 static void load_shell(struct loader *loader, struct draft *draft, const struct node *node,
                        struct words *words) {
-    words->list = loader_allocate(loader, 3 * sizeof(*words->list));
+    words->list = loader_allocate(loader, 5 * sizeof(*words->list));
     const char *text = load_template(loader, draft, node, "command");
     if (!words->list || !text)
         return;
@@ -85,6 +85,10 @@ static void load_command(struct loader *loader, struct draft *draft) {
         load_words(loader, draft, command, step->type == STEP_TOOL ? "args" : "command", &words);
     if (command && step->type == STEP_COMMAND && command->kind == NODE_LIST && !command->count)
         node_error(&loader->trouble, command, NULL, "the command is empty");
+    if (loader->medperf && draft->shares_partition && words.list) {
+        words.list[words.count++] = "--partition"; /* all readers above leave room */
+        words.list[words.count++] = "${partition}";
+    }
     step->command = words.list;
     step->command_count = words.count;
     if (entrypoint) {
@@ -215,8 +219,8 @@ static void load_box(struct loader *loader, struct draft *draft) {
     if (box && box->kind == NODE_BOOLEAN)
         node_error(&loader->trouble, box, "write sealed or off", "box is not true or false");
     else
-        step->box = key_word(loader, draft->node, "box", words, 2, 0) == 1 ? BOX_WISH_OFF
-                                                                           : BOX_WISH_SEALED;
+        step->box =
+            key_word(loader, draft->node, "box", words, 2, 0) == 1 ? BOX_WISH_OFF : BOX_WISH_SEALED;
     step->cache = key_boolean(loader, draft->node, "cache", true) ? CACHE_ON : CACHE_OFF;
     const struct node *network = node_get_value(draft->node, "network");
     if (network && network->kind == NODE_BOOLEAN && network->boolean)

@@ -75,8 +75,7 @@ static void check_image(struct loader *loader, const struct draft *draft) {
     const struct node *node = node_get_value(draft->node, "image");
     if (options && !options->can_run_images)
         node_error(&loader->trouble, node ? node : draft->node,
-                   options->image_remedy ? options->image_remedy
-                                         : "install crun, skopeo and umoci",
+                   options->image_remedy ? options->image_remedy : "install crun, skopeo and umoci",
                    "step `%s` runs a container, and nothing on this machine can run one",
                    own_id(draft));
     const char *image = draft->step.image;
@@ -115,8 +114,7 @@ static void load_declared_outputs(struct loader *loader, struct draft *draft) {
     if (!list)
         return;
     if (count && !step_has_outputs(&draft->step))
-        node_error(&loader->trouble, out, NULL, "a %s step has no outputs",
-                   step_kind(draft->node));
+        node_error(&loader->trouble, out, NULL, "a %s step has no outputs", step_kind(draft->node));
     for (size_t i = 0; i < count; i++) {
         const char *text = scalar_text(loader, items[i], "out");
         const char *path = text ? load_path_template(loader, draft, items[i], text) : NULL;
@@ -127,9 +125,9 @@ static void load_declared_outputs(struct loader *loader, struct draft *draft) {
 }
 
 static void check_calling(struct loader *loader, const struct draft *draft) {
-    static const char *const allowed[] = {"id",   "type",  "title",   "help",     "pipeline",
-                                          "in",   "needs", "foreach", "partition", "params",
-                                          "limit", "per_subject"};
+    static const char *const allowed[] = {"id",        "type",   "title", "help",
+                                          "pipeline",  "in",     "needs", "foreach",
+                                          "partition", "params", "limit", "per_subject"};
     for (size_t i = 0; i < draft->node->count; i++) {
         const struct node *key = draft->node->keys[i];
         bool found = text_starts_with(key->text, "x-");

@@ -16,8 +16,8 @@ struct rewriting {
 /* ------------------------------------------------------------------------ jq */
 
 /* Inside a sub-pipeline $params and $results are those of its own names. */
-static const char *scoped_jq(struct loader *loader, const struct scope *scope, const struct node *node,
-                       const char *program) {
+static const char *scoped_jq(struct loader *loader, const struct scope *scope,
+                             const struct node *node, const char *program) {
     static const char *const variables[] = {"params", "results"};
     OWN_BUFFER text = {0};
     if (scope->parent && strstr(program, "$inputs"))
@@ -121,8 +121,14 @@ static void use_in(struct rewriting *rewriting, const char *name, const char *in
 
 static void use_result(struct rewriting *rewriting, const struct scope *scope, const char *name,
                        const char *rest) {
-    if (require_draft(rewriting->loader, scope, rewriting->node, name))
-        buffer_format(&rewriting->out, "${results.%s%s%s}", scope->prefix, name, rest);
+    const struct draft *upstream = require_draft(rewriting->loader, scope, rewriting->node, name);
+    struct result_use *use = loader_allocate(rewriting->loader, sizeof(*use));
+    if (!upstream || !use)
+        return;
+    *use =
+        (struct result_use){upstream->step.index, rewriting->node, rewriting->draft->result_uses};
+    rewriting->draft->result_uses = use;
+    buffer_format(&rewriting->out, "${results.%s%s%s}", scope->prefix, name, rest);
 }
 
 /* A path whose first word is none of ours: likely a variable of the shell. */
@@ -207,8 +213,8 @@ static int on_use(const char *inside, size_t offset, void *context, struct error
         return 0;
     }
     add_program(rewriting->loader, rewriting->node, "${…}", inside);
-    const char *program = scoped_jq(rewriting->loader, rewriting->draft->scope, rewriting->node,
-                                    inside);
+    const char *program =
+        scoped_jq(rewriting->loader, rewriting->draft->scope, rewriting->node, inside);
     if (program)
         buffer_format(&rewriting->out, "${%s}", program);
     return 0;

@@ -32,8 +32,7 @@ static void load_bounds(struct loader *loader, const struct node *node,
     if (maximum)
         parameter->has_maximum =
             node_number(loader, maximum, "maximum", -DBL_MAX, DBL_MAX, &parameter->maximum);
-    if (parameter->has_minimum && parameter->has_maximum &&
-        parameter->minimum > parameter->maximum)
+    if (parameter->has_minimum && parameter->has_maximum && parameter->minimum > parameter->maximum)
         node_error(&loader->trouble, maximum, NULL, "the maximum is below the minimum");
 }
 
@@ -102,8 +101,8 @@ static bool is_template(const struct scope *scope, const struct node *node) {
     return scope->parent && node->kind == NODE_STRING && strstr(node->text, "${");
 }
 
-static void load_fallback(struct loader *loader, const struct scope *scope,
-                          const struct node *node, const char *name, struct parameter *parameter) {
+static void load_fallback(struct loader *loader, const struct scope *scope, const struct node *node,
+                          const char *name, struct parameter *parameter) {
     const struct node *given = given_value(loader, scope, name, node);
     if (given && is_template(scope, given)) {
         struct draft *caller = loader->drafts[scope->caller];
@@ -122,8 +121,8 @@ static void load_fallback(struct loader *loader, const struct scope *scope,
     }
 }
 
-static void load_parameter(struct loader *loader, const struct scope *scope,
-                           const struct node *key, const struct node *node) {
+static void load_parameter(struct loader *loader, const struct scope *scope, const struct node *key,
+                           const struct node *node) {
     check_name(loader, key, "a parameter");
     struct parameter parameter = {.help = ""};
     parameter.name = loader_format(loader, "%s%s", scope->prefix, key->text);
@@ -138,8 +137,8 @@ static void load_parameter(struct loader *loader, const struct scope *scope,
     if (!mapping || !parameter.name)
         return;
     check_keys(loader, mapping, "param", NULL);
-    int type = key_word(loader, mapping, "type", value_types, ARRAY_SIZE(value_types),
-                        VALUE_STRING);
+    int type =
+        key_word(loader, mapping, "type", value_types, ARRAY_SIZE(value_types), VALUE_STRING);
     parameter.type = type < 0 ? VALUE_STRING : (enum value_type)type;
     const char *help = key_text(loader, mapping, "help");
     parameter.help = help ? help : "";
@@ -160,8 +159,7 @@ static void load_parameter(struct loader *loader, const struct scope *scope,
 
 /* Values given to parameters that the sub-pipeline does not have. */
 static void check_given(struct loader *loader, const struct scope *scope) {
-    const struct node *given =
-        node_get_value(loader->drafts[scope->caller]->node, "params");
+    const struct node *given = node_get_value(loader->drafts[scope->caller]->node, "params");
     const struct node *declared = node_get_value(scope->document, "params");
     if (!given || !expect_kind(loader, given, NODE_MAPPING, "params"))
         return;
@@ -203,8 +201,7 @@ const struct pipeline_input *find_input(const struct loader *loader, const struc
     size_t skip = strlen(scope->prefix);
     for (size_t i = 0; i < loader->input_count; i++) {
         const struct pipeline_input *input = &loader->inputs[i];
-        if (text_starts_with(input->name, scope->prefix) &&
-            text_equal(input->name + skip, name)) {
+        if (text_starts_with(input->name, scope->prefix) && text_equal(input->name + skip, name)) {
             if (ret_index)
                 *ret_index = i;
             return input;
@@ -217,8 +214,8 @@ bool declare_input(struct loader *loader, struct pipeline_input input) {
     const struct scope whole = {.prefix = ""};
     if (find_input(loader, &whole, input.name, NULL))
         return true;
-    if (array_reserve(&loader->inputs, &loader->input_capacity, loader->input_count,
-                      sizeof(input), 10000, NULL) < 0) {
+    if (array_reserve(&loader->inputs, &loader->input_capacity, loader->input_count, sizeof(input),
+                      10000, NULL) < 0) {
         loader->trouble.no_memory = true;
         return false;
     }
@@ -255,8 +252,7 @@ static void load_input(struct loader *loader, const struct scope *scope, const s
     } else if (node->kind != NODE_NULL) {
         node_error(&loader->trouble, node,
                    loader_format(loader, "%s: {type: directory}", key->text),
-                   "an input is a mapping with type and help, not %s",
-                   node_kind_name(node->kind));
+                   "an input is a mapping with type and help, not %s", node_kind_name(node->kind));
     }
     if (!input.name || (scope->parent && is_given(loader, scope, key->text)))
         return;

@@ -50,8 +50,8 @@ static void report_key(struct loader *loader, const struct node *key, const char
             names[count++] = language_keys[i].name;
     const char *hint = nearest_hint(loader, key->text, names, count, NULL);
     if (loader->medperf)
-        node_warning(&loader->trouble, key, hint, "unknown key `%.100s` is ignored, as MedPerf does",
-                     key->text);
+        node_warning(&loader->trouble, key, hint,
+                     "unknown key `%.100s` is ignored, as MedPerf does", key->text);
     else
         node_error(&loader->trouble, key, hint, "unknown key `%.100s`%s%s", key->text,
                    text_equal(where, "pipeline") ? "" : " in ",
@@ -142,8 +142,8 @@ static bool as_number(const struct node *node, struct node *ret) {
     return ret->kind == NODE_INTEGER || ret->kind == NODE_NUMBER;
 }
 
-bool node_integer(struct loader *loader, const struct node *node, const char *what,
-                  int64_t minimum, int64_t maximum, int64_t *ret) {
+bool node_integer(struct loader *loader, const struct node *node, const char *what, int64_t minimum,
+                  int64_t maximum, int64_t *ret) {
     struct node value;
     if (!as_number(node, &value) || value.kind != NODE_INTEGER) {
         node_error(&loader->trouble, node, NULL, "%s must be a whole number", what);

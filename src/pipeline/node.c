@@ -5,9 +5,8 @@
 
 const char *node_kind_name(enum node_kind kind) {
     static const char *const names[] = {
-        [NODE_NULL] = "nothing",     [NODE_BOOLEAN] = "true or false",
-        [NODE_INTEGER] = "a number", [NODE_NUMBER] = "a number",
-        [NODE_STRING] = "a text",    [NODE_LIST] = "a list",
+        [NODE_NULL] = "nothing",     [NODE_BOOLEAN] = "true or false", [NODE_INTEGER] = "a number",
+        [NODE_NUMBER] = "a number",  [NODE_STRING] = "a text",         [NODE_LIST] = "a list",
         [NODE_MAPPING] = "a mapping"};
     return names[kind];
 }

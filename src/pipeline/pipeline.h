@@ -245,7 +245,7 @@ struct step {
 
     /* people and time */
     const char *message;          /* what a person is asked, or told (template) */
-    const char *wait_until;       /* STEP_WAIT: jq over {files} or NULL; manual_review: too */
+    const char *wait_until;       /* STEP_WAIT, STEP_MANUAL_REVIEW: jq as `when`, or NULL */
     const char *wait_file;        /* STEP_WAIT, STEP_MANUAL_REVIEW: path template that must exist */
     int64_t wait_for, wait_every; /* ms */
 };
@@ -320,7 +320,8 @@ json_t *expression_run(struct expression *expression, const json_t *input, const
 /* First output as a truth value, as jq's `if` sees it; no output is false. */
 int expression_test(struct expression *expression, const json_t *input, const json_t *values,
                     bool *ret, struct error **err) MUST_CHECK;
-/* The variables that `when`, `${}` and conditions may use. */
+/* The variables that `when`, `${}` and conditions may use. Their input (`.`) is the result of the
+ * step that `foreach: STEP` or else `in` names; for `next`, the owner's own result. */
 extern const char *const expression_variables[];
 
 /* "…${params.model}…" -> text. `values` is an object {params, inputs, in, out, partition, item,

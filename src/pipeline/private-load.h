@@ -11,8 +11,8 @@
 #include "pipeline/private-node.h"
 
 /* GCC and clang both know them; there is no error path of uthash's own. */
-#define HASH_NONFATAL_OOM                       1
-#define HASH_FUNCTION(key, size, value)         HASH_OAT(key, size, value) /* builds clean in clang */
+#define HASH_NONFATAL_OOM               1
+#define HASH_FUNCTION(key, size, value) HASH_OAT(key, size, value) /* builds clean in clang */
 #include <uthash.h>
 
 #define SUBPIPELINE_MAXIMUM_DEPTH 8
@@ -39,15 +39,23 @@ struct condition {
 
 struct program;
 
+/* ${results.STEP…} in a step's texts: the step must wait for STEP. */
+struct result_use {
+    size_t step;
+    const struct node *node;
+    struct result_use *next;
+};
+
 /* A step on its way. All indexes into steps are indexes of drafts until link.c renames them. */
 struct draft {
     struct step step;
     const struct node *node;
     struct scope *scope;
-    struct scope *child;     /* of a step that calls a sub-pipeline */
-    bool shares_partition;   /* fans out over the pipeline's `partition` */
-    bool fan_is_edge;        /* FAN_STEP that also waits */
+    struct scope *child;   /* of a step that calls a sub-pipeline */
+    bool shares_partition; /* fans out over the pipeline's `partition` */
+    bool fan_is_edge;      /* FAN_STEP that also waits */
     const struct node *fan_node;
+    struct result_use *result_uses;
     const struct node *item_use, *partition_use; /* first template that needs a partition */
     const struct node **input_nodes;             /* one for each step.inputs */
     const struct node **edge_nodes;
@@ -98,8 +106,8 @@ const char *scalar_text(struct loader *loader, const struct node *node, const ch
 const char *key_text(struct loader *loader, const struct node *mapping, const char *key);
 bool key_boolean(struct loader *loader, const struct node *mapping, const char *key, bool fallback);
 bool node_boolean(struct loader *loader, const struct node *node, const char *what, bool fallback);
-bool node_integer(struct loader *loader, const struct node *node, const char *what,
-                  int64_t minimum, int64_t maximum, int64_t *ret);
+bool node_integer(struct loader *loader, const struct node *node, const char *what, int64_t minimum,
+                  int64_t maximum, int64_t *ret);
 bool node_number(struct loader *loader, const struct node *node, const char *what, double minimum,
                  double maximum, double *ret);
 unsigned key_count(struct loader *loader, const struct node *mapping, const char *key,

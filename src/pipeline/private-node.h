@@ -37,9 +37,9 @@ struct node {
     const char *text; /* scalars: as written. NULL otherwise */
     size_t text_size;
     int64_t integer;
-    double number;            /* of integers too */
-    struct node **keys;       /* mappings: scalars, one for each value */
-    struct node **values;     /* lists and mappings */
+    double number;        /* of integers too */
+    struct node **keys;   /* mappings: scalars, one for each value */
+    struct node **values; /* lists and mappings */
     size_t count;
     size_t weight; /* nodes below and including this one, with aliases written out */
 };

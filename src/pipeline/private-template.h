@@ -14,7 +14,7 @@ struct template_parts {
     int (*use)(const char *inside, size_t offset, void *context, struct error **err);
     void *context;
 };
-int template_walk(const char *text, const struct template_parts *parts, struct error **err)
-    MUST_CHECK;
+int template_walk(const char *text, const struct template_parts *parts,
+                  struct error **err) MUST_CHECK;
 
 #endif

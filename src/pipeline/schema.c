@@ -79,10 +79,10 @@ static json_t *type_schema(const char *type) {
 
 /* Keys that a mapping cannot do without. */
 static const char *const required[][2] = {
-    {"pipeline", "steps"},     {"step", "id"},   {"condition", "id"}, {"volume", "mount_path"},
-    {"from", "step"},          {"from", "mount"}, {"if", "target"},   {"mount", "path"},
-    {"on_failure", "run"},     {"next", "if"},   {"output", "from"},
-    {"partition_def", "function_name"}};
+    {"pipeline", "steps"},    {"step", "id"},     {"condition", "id"},
+    {"volume", "mount_path"}, {"from", "step"},   {"from", "mount"},
+    {"if", "target"},         {"mount", "path"},  {"on_failure", "run"},
+    {"next", "if"},           {"output", "from"}, {"partition_def", "function_name"}};
 
 static json_t *required_keys(const char *where) {
     OWN_JSON list = json_array();
@@ -94,10 +94,10 @@ static json_t *required_keys(const char *where) {
 
 /* A step says what it is by its type or by what it has. */
 static int add_kinds(json_t *schema) {
-    return json_object_set_new(
-        schema, "anyOf",
-        json_pack("[{s:[s]}, {s:[s]}, {s:[s]}, {s:[s]}, {s:[s]}]", "required", "type", "required",
-                  "tool", "required", "image", "required", "command", "required", "pipeline"));
+    return json_object_set_new(schema, "anyOf",
+                               json_pack("[{s:[s]}, {s:[s]}, {s:[s]}, {s:[s]}, {s:[s]}]",
+                                         "required", "type", "required", "tool", "required",
+                                         "image", "required", "command", "required", "pipeline"));
 }
 
 static json_t *mapping_schema(const char *where) {
@@ -114,8 +114,8 @@ static json_t *mapping_schema(const char *where) {
     /* x-… is free everywhere; base_… holds anchors in MedPerf's files. */
     const char *free_keys = text_equal(where, "pipeline") ? "^(x-|base_)" : "^x-";
     OWN_JSON schema = json_pack("{s:s, s:O, s:{s:{}}, s:b, s:o}", "type", "object", "properties",
-                                properties, "patternProperties", free_keys,
-                                "additionalProperties", 0, "required", required_keys(where));
+                                properties, "patternProperties", free_keys, "additionalProperties",
+                                0, "required", required_keys(where));
     if (schema && text_equal(where, "step") && add_kinds(schema) < 0)
         return NULL;
     return take(&schema);
@@ -131,12 +131,11 @@ json_t *pipeline_schema(struct error **err) {
             return NULL;
         }
     }
-    json_t *schema =
-        definitions ? json_pack("{s:s, s:s, s:s, s:O}", "$schema",
-                                "https://json-schema.org/draft/2020-12/schema", "title",
-                                "Glovebox pipeline", "$ref", "#/$defs/pipeline", "$defs",
-                                definitions)
-                    : NULL;
+    json_t *schema = definitions ? json_pack("{s:s, s:s, s:s, s:O}", "$schema",
+                                             "https://json-schema.org/draft/2020-12/schema",
+                                             "title", "Glovebox pipeline", "$ref",
+                                             "#/$defs/pipeline", "$defs", definitions)
+                                 : NULL;
     if (!schema)
         error_set_memory(err);
     return schema;

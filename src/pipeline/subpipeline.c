@@ -9,8 +9,7 @@ struct chain { /* the files that are being read, innermost first */
     unsigned depth;
 };
 
-bool source_read(struct loader *loader, const char *path, struct source **ret,
-                 struct error **err) {
+bool source_read(struct loader *loader, const char *path, struct source **ret, struct error **err) {
     OWN_BUFFER text = {.maximum = YAML_MAXIMUM_SIZE + 1};
     if (file_read_all(AT_FDCWD, path, YAML_MAXIMUM_SIZE, &text, err) < 0)
         return false;
@@ -27,8 +26,8 @@ bool source_read(struct loader *loader, const char *path, struct source **ret,
 char *join_to_source(struct loader *loader, const struct source *source, const char *path) {
     size_t length = strlen(source->path) - strlen(path_base_name(source->path));
     OWN_STRING folder = memory_copy_bytes(source->path, length);
-    OWN_STRING joined = folder ? (length ? path_join(folder, path) : memory_copy_string(path))
-                               : NULL;
+    OWN_STRING joined =
+        folder ? (length ? path_join(folder, path) : memory_copy_string(path)) : NULL;
     char *copy = joined ? arena_copy_string(loader->arena, joined) : NULL;
     if (!copy)
         loader->trouble.no_memory = true;
@@ -44,8 +43,8 @@ static struct node *move_defaults(struct loader *loader, struct node *document, 
         const struct node *path = node_get_value(item, "default");
         const struct node *type = node_get_value(item, "type");
         const char *word = type && type->kind == NODE_STRING ? type->text : "";
-        bool is_path = text_equal(key, "inputs") || text_equal(word, "file") ||
-                       text_equal(word, "directory");
+        bool is_path =
+            text_equal(key, "inputs") || text_equal(word, "file") || text_equal(word, "directory");
         if (!is_path || !path || path->kind != NODE_STRING || *path->text == '/')
             continue;
         OWN_STRING moved = path_join(folder, path->text);
@@ -78,8 +77,8 @@ static struct node *read_subpipeline(struct loader *loader, const struct node *n
     OWN_STRING whole = path ? path_resolve(path, &error) : NULL;
     struct source *source = NULL;
     if (!whole || !source_read(loader, path, &source, &error)) {
-        node_error(&loader->trouble, node, "the path is relative to this file",
-                   "sub-pipeline: %s", error ? error->message : "no memory");
+        node_error(&loader->trouble, node, "the path is relative to this file", "sub-pipeline: %s",
+                   error ? error->message : "no memory");
         return NULL;
     }
     if (is_in_chain(chain, whole)) {
@@ -130,8 +129,8 @@ static struct node *inline_document(struct loader *loader, struct node *document
     if (!steps || steps->kind != NODE_LIST)
         return document;
     struct node *list = node_new(loader->arena, steps, NODE_LIST);
-    if (!list || !(list->values = arena_allocate(loader->arena,
-                                                 steps->count * sizeof(struct node *)))) {
+    if (!list ||
+        !(list->values = arena_allocate(loader->arena, steps->count * sizeof(struct node *)))) {
         loader->trouble.no_memory = true;
         return NULL;
     }
@@ -146,16 +145,14 @@ static struct node *inline_document(struct loader *loader, struct node *document
     if (failed || list->weight > NODE_MAXIMUM_WEIGHT) {
         if (!failed)
             node_error(&loader->trouble, steps, NULL,
-                       "with its sub-pipelines, this has more than %d values",
-                       NODE_MAXIMUM_WEIGHT);
+                       "with its sub-pipelines, this has more than %d values", NODE_MAXIMUM_WEIGHT);
         return NULL;
     }
     return changed ? node_with(loader->arena, document, "steps", list) : document;
 }
 
 struct node *inline_subpipelines(struct loader *loader, struct node *document) {
-    OWN_STRING whole =
-        document->source->text ? path_resolve(document->source->path, NULL) : NULL;
+    OWN_STRING whole = document->source->text ? path_resolve(document->source->path, NULL) : NULL;
     struct chain chain = {NULL, whole, 0};
     return inline_document(loader, document, &chain);
 }

@@ -137,8 +137,7 @@ static const json_t *look_up(const json_t *at, const char *path) {
             int64_t index = 0;
             if (json_is_object(at))
                 value = json_object_get(at, key);
-            else if (json_is_array(at) &&
-                     text_parse_integer(key, 0, INT32_MAX, &index, NULL) == 0)
+            else if (json_is_array(at) && text_parse_integer(key, 0, INT32_MAX, &index, NULL) == 0)
                 value = json_array_get(at, (size_t)index);
             if (value && path[length])
                 value = look_up(value, path + length + 1);
@@ -196,8 +195,8 @@ static int expand_literal(const char *text, size_t size, void *context, struct e
     return 0;
 }
 
-char *template_expand_cached(const char *text, const json_t *values,
-                             struct expression_cache *cache, struct error **err) {
+char *template_expand_cached(const char *text, const json_t *values, struct expression_cache *cache,
+                             struct error **err) {
     OWN_BUFFER out = {.maximum = TEMPLATE_MAXIMUM_RESULT};
     struct expansion expansion = {values, cache, &out};
     struct template_parts parts = {expand_literal, expand_use, &expansion};

@@ -55,8 +55,8 @@ void watchdog_start(struct watchdog *watchdog, int64_t milliseconds) {
     if (!watchdog || !watchdog->has_timer)
         return;
     watchdog->fired = false;
-    struct itimerspec time = {.it_value = {.tv_sec = milliseconds / 1000,
-                                           .tv_nsec = milliseconds % 1000 * 1000000}};
+    struct itimerspec time = {
+        .it_value = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000}};
     timer_settime(watchdog->timer, 0, &time, NULL);
 }
 

@@ -160,11 +160,9 @@ static void on_scalar(struct reader *reader, struct fy_event *event) {
         return;
     if (!text_is_utf8(text, size) || memchr(text, '\0', size))
         fail(reader, node->line, node->column, NULL, "the text is not valid UTF-8 without NUL");
-    bool plain = !event->scalar.value ||
-                 fy_token_scalar_style(event->scalar.value) == FYSS_PLAIN;
+    bool plain = !event->scalar.value || fy_token_scalar_style(event->scalar.value) == FYSS_PLAIN;
     size_t tag_size = 0;
-    const char *tag =
-        event->scalar.tag ? fy_token_get_text(event->scalar.tag, &tag_size) : NULL;
+    const char *tag = event->scalar.tag ? fy_token_get_text(event->scalar.tag, &tag_size) : NULL;
     if (tag && ((tag_size == 1 && *tag == '!') ||
                 (tag_size >= 4 && memcmp(tag + tag_size - 4, ":str", 4) == 0)))
         plain = false; /* "!!str 1" is a text */

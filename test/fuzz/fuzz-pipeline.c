@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     if (!text_is_utf8(buffer_text(&out), out.size))
         abort(); /* would garble a terminal */
     if (pipeline) {
-        OWN_PIPELINE again = pipeline_from_document(pipeline->document, "fuzz.yaml", &options, NULL);
+        OWN_PIPELINE again =
+            pipeline_from_document(pipeline->document, "fuzz.yaml", &options, NULL);
         if (!again || again->step_count != pipeline->step_count)
             abort();
         for (int format = GRAPH_TEXT; format <= GRAPH_JSON; format++)

@@ -77,6 +77,7 @@ CREATE TABLE attempt (
     cpu_user INTEGER,
     cpu_system INTEGER,
     detail TEXT,
+    sandbox TEXT,                 -- the box as it really was, in the driver's words
     PRIMARY KEY (task, number)
 ) WITHOUT ROWID;
 

@@ -36,8 +36,8 @@ static void run_case(const char *name) {
     if (file_read_all(AT_FDCWD, "expected.txt", 1 << 20, &expected, NULL) < 0)
         tap_fail(__FILE__, __LINE__, "%s: expected.txt is missing", name);
     else if (!text_equal(buffer_text(&out), buffer_text(&expected)))
-        tap_fail(__FILE__, __LINE__, "%s:\n--- actual\n%s--- expected\n%s", name,
-                 buffer_text(&out), buffer_text(&expected));
+        tap_fail(__FILE__, __LINE__, "%s:\n--- actual\n%s--- expected\n%s", name, buffer_text(&out),
+                 buffer_text(&expected));
 }
 
 TEST(every_bad_input_gets_its_answer) {

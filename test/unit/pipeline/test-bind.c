@@ -9,8 +9,7 @@
 
 static struct pipeline *parse(const char *text, const char *path) {
     struct diagnostics diagnostics = {0};
-    struct pipeline *pipeline =
-        pipeline_parse(text, strlen(text), path, NULL, &diagnostics, NULL);
+    struct pipeline *pipeline = pipeline_parse(text, strlen(text), path, NULL, &diagnostics, NULL);
     OWN_BUFFER out = {0};
     diagnostics_print(&diagnostics, false, &out);
     if (!pipeline)
@@ -104,11 +103,11 @@ TEST(paths_are_resolved_and_checked) {
 
 TEST(a_sub_pipelines_values_follow_its_callers) {
     REQUIRE(chdir(folder) == 0);
-    OWN_PIPELINE pipeline =
-        parse("params: {who: {default: you}, m: {type: file}}\n"
-              "steps: [{id: s, params: {x: 'hi ${params.who}', f: '${params.m}'}, pipeline: {"
-              "params: {x: {}, f: {type: file}, y: {default: 1}}, steps: [{id: a, command: a}]}}]\n",
-              "p.yaml");
+    OWN_PIPELINE pipeline = parse(
+        "params: {who: {default: you}, m: {type: file}}\n"
+        "steps: [{id: s, params: {x: 'hi ${params.who}', f: '${params.m}'}, pipeline: {"
+        "params: {x: {}, f: {type: file}, y: {default: 1}}, steps: [{id: a, command: a}]}}]\n",
+        "p.yaml");
     REQUIRE(pipeline);
     char *actual = bind(pipeline, "{\"m\":\"there/m.onnx\",\"who\":\"me\"}", false);
     OWN_STRING expected = memory_format(

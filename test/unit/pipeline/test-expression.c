@@ -52,7 +52,7 @@ TEST(truth_is_as_in_jq) {
     static const struct {
         const char *program;
         bool truth;
-    } rows[] = {{"1", true},     {"0", true},      {"\"\"", true}, {"null", false},
+    } rows[] = {{"1", true},      {"0", true},      {"\"\"", true}, {"null", false},
                 {"false", false}, {"empty", false}, {"true", true}, {"false, true", false}};
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct expression *expression = expression_new(rows[i].program, NULL, NULL);
@@ -74,10 +74,22 @@ TEST(mistakes_are_said_in_jqs_words) {
 }
 
 TEST(the_world_is_out_of_reach) {
-    static const char *const refused[] = {
-        "env", "$ENV", "$ENV.PATH", "input", "[inputs]", "debug", "stderr", "input_filename",
-        "halt", "\"a\" | halt_error", "import \"a\" as a; 1", "include \"a\"; 1",
-        "\"\\(env)\"", "\"\\(\"\\($ENV)\")\"", ".a | if . then env else 1 end", "{a: env}"};
+    static const char *const refused[] = {"env",
+                                          "$ENV",
+                                          "$ENV.PATH",
+                                          "input",
+                                          "[inputs]",
+                                          "debug",
+                                          "stderr",
+                                          "input_filename",
+                                          "halt",
+                                          "\"a\" | halt_error",
+                                          "import \"a\" as a; 1",
+                                          "include \"a\"; 1",
+                                          "\"\\(env)\"",
+                                          "\"\\(\"\\($ENV)\")\"",
+                                          ".a | if . then env else 1 end",
+                                          "{a: env}"};
     for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
         OWN_ERROR error = NULL;
         struct expression *expression = expression_new(refused[i], expression_variables, &error);
@@ -198,8 +210,7 @@ TEST(paths_are_fast) {
         if (!text)
             CHECK(text != NULL);
     }
-    printf("# 100,000 expansions of two paths: %lld ms\n",
-           (long long)(clock_monotonic() - start));
+    printf("# 100,000 expansions of two paths: %lld ms\n", (long long)(clock_monotonic() - start));
 }
 
 TAP_MAIN

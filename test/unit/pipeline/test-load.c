@@ -147,13 +147,15 @@ TEST(commands_become_argument_lists) {
 }
 
 TEST(a_circle_that_nothing_enters_is_refused_once) {
-    char *text = mistake("steps: [{id: a, command: a, next: b}, {id: b, type: dummy, next: [a, c]}, "
-                         "{id: c, type: dummy}]");
+    char *text =
+        mistake("steps: [{id: a, command: a, next: b}, {id: b, type: dummy, next: [a, c]}, "
+                "{id: c, type: dummy}]");
     CHECK_TEXT(text, "step `a` can never run: only steps that come after it lead to it");
     memory_free(text);
-    OWN_PIPELINE pipeline = parse("steps: [{id: a, command: a, next: b}, {id: b, type: dummy, next: "
-                                  "{if: [{jq: .again, target: c}], else: d}}, {id: c, type: dummy, "
-                                  "next: b}, {id: d, type: dummy}]");
+    OWN_PIPELINE pipeline =
+        parse("steps: [{id: a, command: a, next: b}, {id: b, type: dummy, next: "
+              "{if: [{jq: .again, target: c}], else: d}}, {id: c, type: dummy, "
+              "next: b}, {id: d, type: dummy}]");
     CHECK(pipeline != NULL);
 }
 
@@ -211,7 +213,7 @@ TEST(every_key_of_a_step_arrives) {
         "  on_failure: {run: tidy}\n"
         "  trigger_rule: all_done\n"
         "- {id: tidy, command: rm}\n"
-        "- {id: w, type: wait, for: 10s, file: '${inputs.data}/x', until: '$files|length>1', "
+        "- {id: w, type: wait, for: 10s, file: '${inputs.data}/x', until: .ready, "
         "every: 5s, needs: a}\n"
         "- {id: n, type: notify, message: 'done ${params.n}', needs: w, when: .x}\n");
     REQUIRE(pipeline);
@@ -326,7 +328,8 @@ TEST(merges_take_mappings_and_lists) {
 }
 
 TEST(windows_line_ends_and_a_byte_order_mark) {
-    OWN_PIPELINE pipeline = parse("\xEF\xBB\xBFname: x\r\nsteps:\r\n  - id: a\r\n    command: b\r\n");
+    OWN_PIPELINE pipeline =
+        parse("\xEF\xBB\xBFname: x\r\nsteps:\r\n  - id: a\r\n    command: b\r\n");
     REQUIRE(pipeline);
     CHECK_TEXT(pipeline->name, "x");
     CHECK_TEXT(pipeline->steps[0].command[2], "b");
@@ -419,24 +422,24 @@ TEST(the_document_gives_the_same_graph) {
     OWN_PIPELINE pipeline = parse(covidnet);
     REQUIRE(pipeline);
     check_round_trip(pipeline);
-    OWN_PIPELINE numbers =
-        parse("base: &B {resources: {cpus: 1.50, memory: 04g}}\n"
-              "params: {n: {type: number, default: 1.10, minimum: 0.10}}\n"
-              "steps: [{id: a, <<: *B, command: [x, 1.0, 0x10, +3]}]\n");
+    OWN_PIPELINE numbers = parse("base: &B {resources: {cpus: 1.50, memory: 04g}}\n"
+                                 "params: {n: {type: number, default: 1.10, minimum: 0.10}}\n"
+                                 "steps: [{id: a, <<: *B, command: [x, 1.0, 0x10, +3]}]\n");
     REQUIRE(numbers);
     check_round_trip(numbers);
 }
 
 /* ------------------------------------------------------------ sub-pipelines */
 
-static const char inner[] = "{name: seg, params: {t: {type: number, default: 0.5}, m: {type: file}},"
-                            " inputs: {images: {}, atlas: {optional: true}},"
-                            " outputs: {masks: merge/masks}, steps: ["
-                            "{id: find, command: [find, '${params.t}', '${params.m}'], in: "
-                            "inputs.images, when: '$params.t > 0 and $results.find'},"
-                            "{id: cut, foreach: find/*.png, command: cut},"
-                            "{id: raw, foreach: inputs.images/*.png, command: raw},"
-                            "{id: merge, in: cut, command: merge}]}";
+static const char inner[] =
+    "{name: seg, params: {t: {type: number, default: 0.5}, m: {type: file}},"
+    " inputs: {images: {}, atlas: {optional: true}},"
+    " outputs: {masks: merge/masks}, steps: ["
+    "{id: find, command: [find, '${params.t}', '${params.m}'], in: "
+    "inputs.images, when: '$params.t > 0 and $results.find'},"
+    "{id: cut, foreach: find/*.png, command: cut},"
+    "{id: raw, foreach: inputs.images/*.png, command: raw},"
+    "{id: merge, in: cut, command: merge}]}";
 
 TEST(a_sub_pipeline_becomes_steps) {
     OWN_STRING text = memory_format(
@@ -524,8 +527,7 @@ static void check_failing_allocations(const char *text) {
         bool right = pipeline != NULL;
         if (pipeline) {
             OWN_JSON graph = graph_of(pipeline);
-            right = json_equal(graph, expected) &&
-                    json_equal(pipeline->document, whole->document);
+            right = json_equal(graph, expected) && json_equal(pipeline->document, whole->document);
         } else {
             /* A failure while an error is made leaves none behind. */
             right = !error || error->code == ERROR_MEMORY;
