@@ -92,7 +92,7 @@ static int key_column(const struct fan *fan, const json_t *header, size_t *ret,
         return 0;
     error_set(err, ERROR_INVALID, "there is no column \"%s\"", fan->key);
     const char *near = text_nearest(fan->key, names, count);
-    if (near)
+    if (near && *near)
         error_hint(err, "did you mean \"%s\"?", near);
     return -1;
 }

@@ -453,6 +453,9 @@ int commands_apply(struct engine *engine, bool *ret_any, struct error **err) {
         int found = next_order(engine, &order, err);
         if (found <= 0)
             return found;
+        const struct run *run = engine_loaded_run(engine, order.run);
+        if (run && run->finishing)
+            return 0; /* its outputs are being delivered: what is asked comes after that */
         if (apply_order(engine, &order, err) < 0)
             return -1;
     }

@@ -14,6 +14,7 @@ struct drive {
     uv_prepare_t prepare;
     uv_timer_t poll, progress;
     bool stop;
+    bool looked; /* at what people left meanwhile: before that, the run does not wait for them */
 };
 
 void engine_touch(struct engine *engine) {
@@ -170,7 +171,7 @@ static bool is_settled(const struct drive *drive) {
         return true;
     if (run->state == RUN_PAUSED)
         return !run->in_flight && !run->pool;
-    return run->state == RUN_WAITING && !drive->options->wait && !run->pool;
+    return run->state == RUN_WAITING && !drive->options->wait && !run->pool && drive->looked;
 }
 
 static void on_prepare(uv_prepare_t *handle) {
@@ -203,6 +204,8 @@ static void on_poll(uv_timer_t *handle) {
     struct error *problem = NULL;
     if (poll_all(drive->engine, &problem) < 0)
         stop_with(drive, problem);
+    const struct run *run = engine_loaded_run(drive->engine, drive->run_id);
+    drive->looked = run && run->sources_ready;
 }
 
 static void on_progress(uv_timer_t *handle) {

@@ -179,8 +179,12 @@ static int list_json(struct run *run, const struct fan *fan, const char *path,
 
 int expand_list(struct run *run, const struct fan *fan, const char *path,
                 const struct manifest *manifest, struct partition_list *list, struct error **err) {
-    return fan->kind == FAN_JSON ? list_json(run, fan, path, list, err)
-                                 : partition_list_make(fan, path, manifest, list, err);
+    if (fan->kind != FAN_JSON)
+        return partition_list_make(fan, path, manifest, list, err);
+    if (fan->over.kind != REFERENCE_STEP || *fan->over.path)
+        return list_json(run, fan, path, list, err);
+    OWN_STRING result = path_join(path, "result.json"); /* a step as a whole: its result */
+    return result ? list_json(run, fan, result, list, err) : error_set_memory(err);
 }
 
 /* No partition at all is an error unless the pipeline allows it: better said than a run that
@@ -190,7 +194,7 @@ int expand_check(const struct run *run, size_t fan_step, const struct partition_
     const struct step *step = &run->pipeline->steps[fan_step];
     if (list->count || step->fan.allow_empty)
         return 0;
-    error_set(err, ERROR_INVALID, "step %s: `foreach` found nothing to work on", step->id);
+    error_set(err, ERROR_INVALID, "it found nothing to work on");
     if (list->ignored)
         return error_hint(err, "%zu files were looked at and are not DICOM", list->ignored);
     return error_hint(err, "check the input; if nothing is a good answer, say `allow_empty: true`");
@@ -223,6 +227,7 @@ static int expand_failed(struct run *run, size_t fan_step, struct node *above,
     const struct step *step = &run->pipeline->steps[fan_step];
     if (own->code == ERROR_MEMORY)
         return error_move(err, take(&own));
+    error_wrap(&own, "step %s: `foreach`", step->id);
     if (step->on_failure == ON_FAILURE_FAIL || step->on_failure == ON_FAILURE_RUN)
         run->stopping = true;
     if (event_add(run->engine, run->id, 0, "problem",

@@ -11,7 +11,9 @@
 struct finish_job {
     struct pool_job job;
     struct flight *flight;
-    uint8_t output[SHA256_SIZE];
+    /* Of the task, which a command may rebuild while the pool works. */
+    const struct step *step;
+    uint8_t key[SHA256_SIZE], output[SHA256_SIZE];
     uint64_t bytes, files;
     char *result;          /* of result.json, canonical */
     struct error *refused; /* what the guest did wrong */
@@ -47,18 +49,46 @@ static int read_result(struct finish_job *job, const char *place, struct error *
 
 static int check_declared(const struct finish_job *job, const struct manifest *manifest,
                           struct error **err) {
-    const struct step *step = job->flight->task->step->step;
-    for (size_t i = 0; i < step->output_count; i++)
-        if (!manifest_find(manifest, step->outputs[i])) {
-            error_set(err, ERROR_NOT_FOUND, "it did not leave its output \"%s\"", step->outputs[i]);
+    for (size_t i = 0; i < job->step->output_count; i++)
+        if (!manifest_find(manifest, job->step->outputs[i])) {
+            error_set(err, ERROR_NOT_FOUND, "it did not leave its output \"%s\"",
+                      job->step->outputs[i]);
             return error_hint(err, "outputs belong below $GLOVEBOX_OUT");
         }
     return 0;
 }
 
+static bool same_text(const char *a, const char *b) {
+    OWN_BUFFER one = {.maximum = (size_t)64 << 20}, two = {.maximum = (size_t)64 << 20};
+    return file_read_all(AT_FDCWD, a, one.maximum - 1, &one, NULL) == 0 &&
+           file_read_all(AT_FDCWD, b, two.maximum - 1, &two, NULL) == 0 && one.size == two.size &&
+           memcmp(buffer_text(&one), buffer_text(&two), one.size) == 0;
+}
+
+/* Something lies there already. The same outputs stay as they are, for somebody may be reading
+ * them. Others are exchanged; the mark tells recover() that this has happened. */
+static int replace(const struct flight *flight, const char *made, const char *folder,
+                   struct error **err) {
+    OWN_STRING list = path_join(made, "manifest");
+    OWN_STRING mark = path_join(made, flight->job);
+    OWN_STRING old_list = path_join(folder, "manifest");
+    OWN_STRING old_output = path_join(folder, "output");
+    if (!list || !mark || !old_list || !old_output)
+        return error_set_memory(err);
+    if (file_exists(AT_FDCWD, old_output) && same_text(list, old_list))
+        return 0;
+    if (file_write_atomic(AT_FDCWD, mark, "", 0, 0600, err) < 0)
+        return -1;
+    if (renameat2(AT_FDCWD, made, AT_FDCWD, folder, RENAME_EXCHANGE) < 0)
+        return error_set_errno(err, errno, "cannot replace outputs");
+    return 0; /* the old ones go with the work folder */
+}
+
 /* work/JOB/{output, manifest} becomes results/ab/KEY, replacing what is there. */
-static int adopt(const struct flight *flight, const struct manifest *manifest, struct error **err) {
-    OWN_STRING folder = result_folder(flight->engine, flight->task->key);
+static int adopt(const struct finish_job *job, const struct manifest *manifest,
+                 struct error **err) {
+    const struct flight *flight = job->flight;
+    OWN_STRING folder = result_folder(flight->engine, job->key);
     OWN_STRING made = path_join(flight->work, "result");
     OWN_STRING output = made ? path_join(made, "output") : NULL;
     OWN_STRING list = made ? path_join(made, "manifest") : NULL;
@@ -77,19 +107,19 @@ static int adopt(const struct flight *flight, const struct manifest *manifest, s
         return 0;
     if (errno != EEXIST && errno != ENOTEMPTY)
         return error_set_errno(err, errno, "cannot store outputs");
-    if (renameat2(AT_FDCWD, made, AT_FDCWD, folder, RENAME_EXCHANGE) < 0)
-        return error_set_errno(err, errno, "cannot replace outputs");
-    return 0; /* the old ones go with the work folder */
+    return replace(flight, made, folder, err);
 }
 
 /* We may have died while we stored them before: *ret_stored when they lie in their place. */
-static int recover(const struct flight *flight, bool *ret_stored, struct error **err) {
+static int recover(const struct flight *flight, const char *folder, bool *ret_stored,
+                   struct error **err) {
     if (file_exists(AT_FDCWD, flight->out))
         return 0;
     OWN_STRING half = path_join(flight->work, "result/output");
-    if (!half)
+    OWN_STRING mark = path_join(folder, flight->job);
+    if (!half || !mark)
         return error_set_memory(err);
-    if (file_exists(AT_FDCWD, half)) {
+    if (file_exists(AT_FDCWD, half) && !file_exists(AT_FDCWD, mark)) {
         if (rename(half, flight->out) < 0)
             return error_set_errno(err, errno, "cannot take outputs up again");
         return 0;
@@ -103,9 +133,13 @@ static void store_outputs(struct pool_job *base) {
     struct finish_job *job = (struct finish_job *)base;
     struct flight *flight = job->flight;
     bool stored = false;
-    if (recover(flight, &stored, &job->failure) < 0)
+    OWN_STRING folder = result_folder(flight->engine, job->key);
+    if (!folder) {
+        error_set_memory(&job->failure);
         return;
-    OWN_STRING folder = result_folder(flight->engine, flight->task->key);
+    }
+    if (recover(flight, folder, &stored, &job->failure) < 0)
+        return;
     OWN_STRING place = stored ? path_join(folder, "output") : memory_copy_string(flight->out);
     if (!place) {
         error_set_memory(&job->failure);
@@ -121,7 +155,7 @@ static void store_outputs(struct pool_job *base) {
     }
     job->bytes = manifest->bytes;
     job->files = manifest->count;
-    if (job->files && !stored && adopt(flight, manifest, &job->failure) < 0)
+    if (job->files && !stored && adopt(job, manifest, &job->failure) < 0)
         return;
 }
 
@@ -136,6 +170,7 @@ static int outputs_stored(struct pool_job *base, struct error **err) {
                                        : memory_copy_string(problem->message);
         return flight_failed(flight, err);
     }
+    memcpy(flight->task->key, job->key, SHA256_SIZE);
     memcpy(flight->task->output, job->output, SHA256_SIZE);
     flight->task->has_output = job->files > 0;
     return flight_succeeded(flight, job->result, job->bytes, job->files, err);
@@ -165,5 +200,7 @@ int flight_finish(struct flight *flight, struct error **err) {
     job->job = (struct pool_job){
         .run = flight->task->step->run, .work = store_outputs, .done = outputs_stored};
     job->flight = flight;
+    job->step = flight->task->step->step;
+    memcpy(job->key, flight->task->key, SHA256_SIZE);
     return pool_queue(flight->task->step->run, &job->job, err);
 }

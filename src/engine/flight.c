@@ -512,6 +512,8 @@ static int64_t backoff(const struct retries *retries, unsigned tries) {
 
 static bool may_retry(const struct task *task, enum cause cause) {
     const struct retries *retries = &task->step->step->retries;
+    if (task->step->step->type == STEP_MANUAL_REVIEW)
+        return false; /* a person's work is not tried again */
     if (cause == CAUSE_CANCELLED || cause == CAUSE_POLICY || task->tries > retries->count)
         return false;
     return !retries->causes || (retries->causes & 1u << cause);

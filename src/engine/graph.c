@@ -147,11 +147,11 @@ static int for_dependents(struct run_step *step, struct node *node, bool single,
 
 int graph_settled(struct task *task, struct error **err) {
     tally(task, 1);
-    if (count_open(task->step, task->node, -1, err) < 0)
+    if (count_open(task->step, task->node, -1, err) < 0 ||
+        for_dependents(task->step, task->node, true, stop_waiting_at, err) < 0)
         return -1;
-    if (expand_after(task, err) < 0)
-        return -1;
-    return for_dependents(task->step, task->node, true, stop_waiting_at, err);
+    /* Last: the tasks that this makes know already that we are final, and must not be told. */
+    return expand_after(task, err);
 }
 
 int graph_reopened(struct task *task, struct error **err) {

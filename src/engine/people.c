@@ -45,25 +45,37 @@ static int make_review_folder(struct task *task, struct error **err) {
         OWN_STRING link = path_join(in, *reference->name ? reference->name : "data");
         if (!link)
             return error_set_memory(err);
-        if (source && symlink(source, link) < 0 && errno != EEXIST)
+        if (source && unlink(link) < 0 && errno != ENOENT) /* of an earlier round */
             return error_set_errno(err, errno, "cannot link what is to be reviewed");
+        if (source && symlink(source, link) < 0)
+            return error_set_errno(err, errno, "cannot link what is to be reviewed");
+    }
+    return 0;
+}
+
+/* The first declared file that is not there yet, or NULL. */
+static int find_missing(const struct step *step, const char *folder, const char **ret,
+                        struct error **err) {
+    *ret = NULL;
+    for (size_t i = 0; i < step->output_count && !*ret; i++) {
+        OWN_STRING path = memory_format("%s/out/%s", folder, step->outputs[i]);
+        if (!path)
+            return error_set_memory(err);
+        if (!file_exists(AT_FDCWD, path))
+            *ret = step->outputs[i];
     }
     return 0;
 }
 
 static int review_is_done(struct task *task, bool *ret, struct error **err) {
     const struct step *step = task->step->step;
+    const char *missing = NULL;
     *ret = false;
     OWN_STRING folder = people_review_folder(task, err);
-    if (!folder)
+    if (!folder || find_missing(step, folder, &missing, err) < 0)
         return -1;
-    for (size_t i = 0; i < step->output_count; i++) {
-        OWN_STRING path = memory_format("%s/out/%s", folder, step->outputs[i]);
-        if (!path)
-            return error_set_memory(err);
-        if (!file_exists(AT_FDCWD, path))
-            return 0;
-    }
+    if (missing)
+        return 0;
     if (step->wait_file) {
         OWN_STRING path = expand_text(task, step->wait_file, err);
         OWN_STRING full = path ? path_join(folder, path) : NULL;
@@ -76,14 +88,26 @@ static int review_is_done(struct task *task, bool *ret, struct error **err) {
     return 0;
 }
 
+/* An approval of what is not there would only fail the review. */
+static int check_review(struct task *task, struct error **err) {
+    const char *missing = NULL;
+    OWN_STRING folder = people_review_folder(task, err);
+    if (!folder || find_missing(task->step->step, folder, &missing, err) < 0)
+        return -1;
+    if (!missing)
+        return 0;
+    error_set(err, ERROR_INVALID, "the review has not left its \"%s\" yet", missing);
+    return error_hint(err, "it belongs into %s/out", folder);
+}
+
 /* The folder `out` goes the way of an attempt's outputs. */
-static int finish_review(struct task *task, struct error **err) {
+static int finish_review(struct task *task, const char *reason, struct error **err) {
     OWN_STRING folder = people_review_folder(task, err);
     OWN_STRING out = folder ? path_join(folder, "out") : NULL;
     struct flight *flight = out ? flight_new_review(task, out, err) : NULL;
     if (!flight)
         return -1;
-    if (task_move(task, TASK_RUNNING, "storing what the review left", err) < 0)
+    if (task_move(task, TASK_RUNNING, reason, err) < 0)
         return -1;
     return flight_finish(flight, err);
 }
@@ -144,7 +168,16 @@ static int ask(struct task *task, struct error **err) {
     if (event_add(run->engine, run->id, task->id, "asks", json_pack("{s:s*}", "message", message),
                   err) < 0)
         return -1;
-    return task_move(task, TASK_DECIDING, message ? message : "waits for a person", err);
+    const char *text = message && *message ? message : "waits for a person";
+    if (step->type != STEP_MANUAL_REVIEW)
+        return task_move(task, TASK_DECIDING, text, err);
+    OWN_STRING folder = people_review_folder(task, err);
+    OWN_STRING reason =
+        folder ? memory_format("%s (see %s/in, leave results in %s/out)", text, folder, folder)
+               : NULL;
+    if (!reason)
+        return folder ? error_set_memory(err) : -1;
+    return task_move(task, TASK_DECIDING, reason, err);
 }
 
 static int notify(struct task *task, struct error **err) {
@@ -190,6 +223,8 @@ int people_decide(struct task *task, bool approved, const char *note, const char
     if (task->state != TASK_DECIDING)
         return error_set(err, ERROR_INVALID, "nothing is to be decided there: it is %s",
                          task_state_name(task->state));
+    if (approved && task->step->step->type == STEP_MANUAL_REVIEW && check_review(task, err) < 0)
+        return -1;
     if (event_add(
             run->engine, run->id, task->id, "decided",
             json_pack("{s:b, s:s*, s:s}", "approved", (int)approved, "note", note, "who", who),
@@ -212,7 +247,7 @@ int people_decide(struct task *task, bool approved, const char *note, const char
         return task_move(task, TASK_FAILED, reason, err);
     }
     if (task->step->step->type == STEP_MANUAL_REVIEW)
-        return finish_review(task, err);
+        return finish_review(task, reason, err);
     return task_move(task, TASK_SUCCEEDED, reason, err);
 }
 
@@ -241,7 +276,7 @@ static int poll_task(struct task *task, int64_t now, struct error **err) {
     bool done = false;
     if (review_is_done(task, &done, err) < 0)
         return -1;
-    return done ? finish_review(task, err) : 0;
+    return done ? finish_review(task, "its files are there", err) : 0;
 }
 
 int people_poll(struct run *run, int64_t now, struct error **err) {

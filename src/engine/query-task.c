@@ -53,7 +53,7 @@ static void hex_column(json_t *object, const char *name, struct rows *rows, int 
 
 #define TASK_COLUMNS                                                                               \
     "id, step, partition, state, attempts, exit, cause, started, ended, key, output, result, "     \
-    "reason, skip"
+    "reason, skip, fresh"
 
 static json_t *whole_task(struct engine *engine, const struct pipeline *pipeline, struct rows *rows,
                           struct error **err) {
@@ -165,9 +165,11 @@ json_t *engine_events(struct engine *engine, const char *run, int64_t after, uns
 
 /* ---------------------------------------------------------------------- why */
 
-static json_t *recipe_of(struct engine *engine, const void *key, size_t size, struct error **err) {
-    OWN_ROWS rows =
-        store_query(engine->store, err, "SELECT recipe FROM result WHERE key = ?", "b", key, size);
+/* Of its latest attempt. */
+static json_t *recipe_of(struct engine *engine, int64_t task, struct error **err) {
+    OWN_ROWS rows = store_query(
+        engine->store, err,
+        "SELECT recipe FROM attempt WHERE task = ? ORDER BY number DESC LIMIT 1", "i", task);
     int more = rows ? rows_next(rows, err) : -1;
     return more > 0 ? query_parse(rows_text(rows, 0)) : NULL;
 }
@@ -208,7 +210,7 @@ static int explain_run(struct engine *engine, const struct pipeline *pipeline,
                        const char **ret_because, struct error **err) {
     size_t size = 0;
     const void *key = rows_bytes(task, 9, &size);
-    OWN_JSON now = size ? recipe_of(engine, key, size, err) : NULL;
+    OWN_JSON now = recipe_of(engine, rows_integer(task, 0), err);
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT recipe FROM result WHERE pipeline = ? AND step = ? AND "
                                 "partition = ? AND key <> ? ORDER BY created DESC LIMIT 1",
@@ -216,15 +218,48 @@ static int explain_run(struct engine *engine, const struct pipeline *pipeline,
     int more = rows ? rows_next(rows, err) : -1;
     if (more < 0)
         return -1;
-    *ret_because = "it ran because nothing like it was done before";
-    if (!more || !now)
-        return 0;
-    OWN_JSON before = query_parse(rows_text(rows, 0));
-    compare(before, now, details);
-    *ret_because = json_array_size(details) ? "it ran because something changed since it last ran"
-                                            : "it ran anew because it was asked to";
+    bool asked = rows_integer(task, 14);
+    if (more && now) {
+        OWN_JSON before = query_parse(rows_text(rows, 0));
+        compare(before, now, details);
+    }
     if (step->cache == CACHE_OFF)
         *ret_because = "it ran because it says `cache: false`";
+    else if (asked)
+        *ret_because = "it ran anew because it, or what it depends on, was asked to";
+    else if (json_array_size(details))
+        *ret_because = "it ran because something changed since it last ran";
+    else
+        *ret_because = more ? "it ran because its earlier results cannot be reused"
+                            : "it ran because nothing like it was done before";
+    return 0;
+}
+
+static int explain_success(struct engine *engine, const struct pipeline *pipeline,
+                           struct rows *task, json_t *details, const char **ret_because,
+                           struct error **err) {
+    const struct step *step = &pipeline->steps[rows_integer(task, 1)];
+    const char *reason = rows_text(task, 12);
+    bool running = rows_integer(task, 3) == TASK_RUNNING;
+    if (reason && text_starts_with(reason, "marked as succeeded")) {
+        *ret_because = "a person marked it as succeeded";
+        json_array_append_new(details, json_string(reason));
+        return 0;
+    }
+    if (step->type == STEP_WAIT) {
+        *ret_because = step->wait_for ? "its time has come" : "what it waited for is there";
+        return 0;
+    }
+    if (step->type > STEP_CONTAINER) {
+        *ret_because = reason ? reason : "it costs no process";
+        return 0;
+    }
+    if (explain_run(engine, pipeline, step, task, details, ret_because, err) < 0)
+        return -1;
+    if (running) {
+        json_array_insert_new(details, 0, json_string(*ret_because));
+        *ret_because = "it is running";
+    }
     return 0;
 }
 
@@ -266,11 +301,7 @@ static int explain(struct engine *engine, int64_t run, const struct pipeline *pi
         return 0;
     case TASK_RUNNING:
     case TASK_SUCCEEDED:
-        if (step->type > STEP_CONTAINER || (reason && text_starts_with(reason, "marked as"))) {
-            *ret_because = reason ? reason : "it costs no process";
-            return 0;
-        }
-        return explain_run(engine, pipeline, step, task, details, ret_because, err);
+        return explain_success(engine, pipeline, task, details, ret_because, err);
     case TASK_REUSED:
         *ret_because = "its outputs were reused: command, parameters and inputs are the same";
         break;
@@ -278,7 +309,7 @@ static int explain(struct engine *engine, int64_t run, const struct pipeline *pi
         *ret_because = skip_sentence((enum skip)rows_integer(task, 13));
         if (rows_integer(task, 13) != SKIP_PERSON)
             return 0;
-        break; /* who, and the reason given */
+        break;
     case TASK_FAILED:
         *ret_because = "it failed";
         json_array_append_new(

@@ -138,7 +138,8 @@ class Lab:
         return (self.output_folder(where, run) / path).read_text()
 
     def output_folder(self, where, run='last'):
-        return pathlib.Path(self.record(run)[where]['output_path'])
+        key = self.record(run)[where]['key']
+        return self.home / 'results' / key[:2] / key / 'output'
 
     def log(self, where, run='last'):
         return self.glovebox('logs', run, where).stdout

@@ -347,7 +347,7 @@ def test_approval(lab):
     assert 'looks right' in record['reason'] and 'approved' in record['reason']
     [event] = lab.events('decided')
     assert event['approved'] is True and event['note'] == 'looks right' and event['who']
-    assert record['attempts_made'] == 0
+    assert record['attempts'] == []
 
 
 def test_rejection(lab):
@@ -435,7 +435,7 @@ def test_review_by_files(lab):
     """The reviewer sees what is to be reviewed, leaves files, and the run goes on with them."""
     run = lab.run(REVIEW, status=4)
     folder = review_folder(lab)
-    assert any(path.read_text() == 'draft\n' for path in folder.parent.rglob('contour'))
+    assert (folder.parent / 'in' / 'data' / 'contour').read_text() == 'draft\n'
     assert str(folder.parent) in (lab.last.stdout + lab.last.stderr +
                                   lab.glovebox('why', run, 'look').stdout +
                                   lab.glovebox('status', run).stdout), 'people are told where'
@@ -468,11 +468,35 @@ def test_review_by_decision(lab):
 
 def test_approving_a_review_without_its_declared_files(lab):
     run = lab.run(REVIEW, status=4)
-    lab.glovebox('decide', run, 'look', 'approve', '--no-resume')
+    done = lab.glovebox('decide', run, 'look', 'approve', '--no-resume', status=1)
+    assert 'contour' in done.stderr and str(review_folder(lab)) in done.stderr
+    assert lab.states()['look'] == 'deciding'
+    (review_folder(lab) / 'contour').write_text('late\n')
+    lab.glovebox('decide', run, 'look', 'approve', '--note', 'fine', '--no-resume')
+    lab.glovebox('resume', run)
+    assert lab.output('use', 'final') == 'late\n'
+    assert 'approved' in lab.record()['look']['reason'] and 'fine' in lab.why('look')
+
+
+def test_a_review_must_leave_nothing_that_outputs_may_not_be(lab):
+    run = lab.run(REVIEW, status=4)
+    os.mkfifo(review_folder(lab) / 'pipe')
+    (review_folder(lab) / 'contour').write_text('x\n')
     lab.glovebox('resume', run, status=1)
     task = lab.tasks()['look']
     assert task['state'] == 'failed' and task['cause'] == 'output'
-    assert 'contour' in lab.why('look')
+    assert 'file, directory or link' in lab.why('look')
+
+
+def test_a_review_asked_again_shows_what_is_new(lab):
+    run = lab.run(REVIEW.replace('draft', '$(cat /proc/sys/kernel/random/uuid)'), status=4)
+    first = (review_folder(lab).parent / 'in' / 'data' / 'contour').read_text()
+    (review_folder(lab) / 'contour').write_text('x\n')
+    lab.glovebox('resume', run)
+    lab.glovebox('restart', run, '--from', 'make', status=4)
+    assert lab.states()['look'] == 'deciding' and os.listdir(review_folder(lab)) == []
+    second = (review_folder(lab).parent / 'in' / 'data' / 'contour').read_text()
+    assert second != first
 
 
 def test_a_rejected_review_can_be_retried(lab):
@@ -537,7 +561,7 @@ def test_status_and_tasks_json(lab):
 def test_why_of_each_state(lab):
     run = lab.run(HOLD.replace('[1,2,3,4]', '[1]'), '-i', 'judge=%s' % lab.judge(), '--detach')
     lab.wait_for_state('hold@1', 'running')
-    assert 'run' in lab.why('hold@1', run)
+    assert 'running' in lab.why('hold@1', run)
     assert 'wait' in lab.why('after', run) and 'hold' in lab.why('after', run)
     release(lab)
     lab.wait_for_run('succeeded')
@@ -587,18 +611,19 @@ steps:
     assert [attempt['number'] for attempt in burn['attempts']] == [1, 2]
     for attempt in burn['attempts']:
         assert attempt['exit'] == 5 and attempt['cause'] == 'exit' and attempt['signal'] == 0
-        assert 'i=$((i+1))' in attempt['command'][2]
+        assert 'i=$((i+1))' in attempt['recipe']['command'][2]
+        assert 'no capabilities' in attempt['sandbox']
         assert attempt['box']['mode'] == 'sealed' and attempt['box']['network'] == 'none'
         assert attempt['box']['memory'] == 200 * 1024 * 1024 or attempt['box']['memory'] == 2e8
         assert attempt['box']['cpus'] == 1 and attempt['box']['timeout'] == 60000
         assert {'target': '/in', 'writable': False} in attempt['box']['mounts']
-        assert attempt['inputs']['in']['digest'] and len(attempt['inputs']['in']['digest']) == 64
+        assert len(attempt['recipe']['inputs']['in']['digest']) == 64
         assert attempt['started'] <= attempt['ended']
         assert attempt['peak_memory'] > 100000
         assert attempt['cpu_user'] + attempt['cpu_system'] > 1000
         assert os.path.getsize(attempt['log']) == 2 and open(attempt['log']).read() == 'x\n'
     [attempt] = lab.record()['fine']['attempts']
-    assert attempt['command'] == ['/bin/echo', '4']
+    assert attempt['recipe']['command'] == ['/bin/echo', '4']
     assert lab.log('fine') == '4\n'
 
 

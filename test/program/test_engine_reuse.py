@@ -1,4 +1,5 @@
 """What ran before with the same program on the same data is not run again, and `why` says so."""
+import hashlib
 import os
 import time
 
@@ -168,6 +169,7 @@ def test_no_reuse(lab, subjects):
     first = go(lab, subjects)
     go(lab, subjects, '--no-reuse')
     assert lab.counts() == {'succeeded': 6}
+    assert 'asked' in lab.why('copy@s1')
     assert lab.record()['copy@s1']['output'] != lab.record(first)['copy@s1']['output'], \
         'the mark is random: it ran'
 
@@ -187,6 +189,7 @@ steps:
     one = lab.output('use', 'now')
     lab.run(text)
     assert lab.counts() == {'succeeded': 2}
+    assert 'cache: false' in lab.why('ask') and 'inputs in changed' in lab.why('use')
     assert lab.output('use', 'now') != one
 
 
@@ -251,9 +254,10 @@ def test_restart_from_a_step_runs_it_and_what_follows(lab, subjects):
     lab.glovebox('restart', run, '--from', 'copy')
     after = lab.record()
     for name in ('copy@s1', 'copy@s2', 'upper@s1', 'upper@s2', 'all'):
-        assert after[name]['attempts_made'] == 2, name
+        assert len(after[name]['attempts']) == 2, name
         assert after[name]['state'] == 'succeeded'
-    assert after['side']['attempts_made'] == 1
+    assert len(after['side']['attempts']) == 1
+    assert 'asked' in lab.why('copy@s1') and 'asked' in lab.why('all')
     assert after['copy@s1']['output'] != before['copy@s1']['output']
     assert lab.state(run) == 'succeeded'
     assert lab.newest() == run, 'it is the same run'
@@ -262,7 +266,7 @@ def test_restart_from_a_step_runs_it_and_what_follows(lab, subjects):
 def test_restart_of_one_partition(lab, subjects):
     run = go(lab, subjects)
     lab.glovebox('restart', run, '--from', 'copy@s2')
-    made = {name: task['attempts_made'] for name, task in lab.record().items()}
+    made = {name: len(task['attempts']) for name, task in lab.record().items()}
     assert made == {'copy@s1': 1, 'copy@s2': 2, 'upper@s1': 1, 'upper@s2': 2, 'side': 1, 'all': 2}
 
 
@@ -351,11 +355,24 @@ def test_two_runs_at_once_share_a_home(lab, subjects):
 
 
 def test_the_record_of_a_result_holds_for_its_bytes(lab, subjects):
-    """Whatever ran twice, what lies under a key is what the database says of it."""
+    """Whatever ran twice, what lies under a key is what the manifest beside it says."""
     go(lab, subjects)
     go(lab, subjects, '--no-reuse')
     for task in lab.record().values():
-        manifest = (lab.home / 'results' / task['key'][:2] / task['key'] / 'manifest').read_text()
-        assert manifest.count('\n') == len(os.listdir(task['output_path']))
+        folder = lab.home / 'results' / task['key'][:2] / task['key']
+        lines = (folder / 'manifest').read_text().splitlines()
+        listed = {line.split(' ', 4)[4]: line.split()[3] for line in lines}
+        assert set(listed) == set(os.listdir(folder / 'output'))
+        for name, digest in listed.items():
+            assert hashlib.sha256((folder / 'output' / name).read_bytes()).hexdigest() == digest
     go(lab, subjects)
     assert lab.counts() == {'reused': 6}
+
+
+def test_the_same_outputs_made_anew_stay_where_they_lie(lab, subjects):
+    """Somebody may be reading them."""
+    go(lab, subjects)
+    before = lab.output_folder('side').stat().st_ino
+    go(lab, subjects, '--no-reuse')
+    assert lab.states()['side'] == 'succeeded'
+    assert lab.output_folder('side').stat().st_ino == before
