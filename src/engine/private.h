@@ -348,6 +348,18 @@ int pool_queue(struct run *run, struct pool_job *job, struct error **err) MUST_C
 int record_finish(struct run *run, enum run_state state, struct error **err) MUST_CHECK;
 int record_write(struct run *run, struct error **err) MUST_CHECK;
 
+/* -------------------------------------------------------------------- spot.c */
+struct spot { /* below one of the two */
+    const struct source *source;
+    struct task *task;
+    char *path;
+};
+void spot_release(struct spot *spot);
+/* Of the item that `fan_step` gave `node`, or of `below` inside it. */
+int spot_of_item(struct run *run, size_t fan_step, struct node *node, const char *below,
+                 struct spot *ret, struct error **err) MUST_CHECK;
+char *spot_host_path(const struct spot *spot) MUST_CHECK;
+
 /* ------------------------------------------------------------------- query.c */
 /* As engine_pipeline(), but kept by the engine until it is asked about another run. */
 const struct pipeline *query_pipeline(struct engine *engine, const char *run,

@@ -128,6 +128,7 @@ static int sources_done(struct pool_job *base, struct error **err) {
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
         if (fan->kind > FAN_STEP && fan->over.kind != REFERENCE_STEP &&
+            fan->over.kind != REFERENCE_ITEM &&
             expand_from_source(run, i, &job->lists[i], take(&job->problems[i]), err) < 0)
             return -1;
     }

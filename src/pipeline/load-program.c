@@ -73,7 +73,7 @@ static void check_group(struct loader *loader, struct program *const *list, size
 }
 
 void check_programs(struct loader *loader) {
-    struct program *group[TOGETHER], *program, *next;
+    struct program *group[TOGETHER] = {0}, *program, *next;
     size_t count = 0, size = 0;
     HASH_ITER(hh, loader->programs, program, next) {
         if (!is_simple(program->text)) {
