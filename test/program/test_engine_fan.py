@@ -1,8 +1,8 @@
 """Fan-outs: what they list, what each task sees, how results meet again, and hostile names."""
+import hashlib
 import json
 import os
-import pathlib
-import shutil
+import subprocess
 
 import pytest
 
@@ -90,42 +90,72 @@ def test_glob_that_matches_nothing(lab):
 # ----------------------------------------------------------------------- DICOM
 
 
-@pytest.fixture(scope='module')
-def dicom_files():
-    """pydicom's own test files, from Debian's python3-pydicom."""
-    found = pathlib.Path('/usr/lib/python3/dist-packages/pydicom/data/test_files')
-    if not (found / 'dicomdirtests').is_dir():
-        pytest.skip('python3-pydicom with its test files is not installed')
-    return found / 'dicomdirtests'
+MAKE_DICOM = """
+import sys, pathlib, pydicom
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+number = 0
+for patient, study, series, count in [('P1', '1.2.1', '1.2.1.1', 3), ('P1', '1.2.1', '1.2.1.2', 1),
+                                      ('P1', '1.2.2', '1.2.2.1', 2), ('P 2', '1.2.3', '1.2.3.1', 2)]:
+    for n in range(count):
+        number += 1
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID = '1.2.840.10008.5.1.4.1.1.2'
+        meta.MediaStorageSOPInstanceUID = '1.2.9.%d' % number
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+        data.is_little_endian, data.is_implicit_VR = True, False
+        data.SOPClassUID, data.SOPInstanceUID = meta[0x20002].value, meta[0x20003].value
+        data.PatientID, data.StudyInstanceUID, data.SeriesInstanceUID = patient, study, series
+        data.InstanceNumber = n + 1
+        folder = pathlib.Path(sys.argv[1], 'disc%d' % (number % 2))
+        folder.mkdir(exist_ok=True)
+        data.save_as(folder / ('IM%04d' % number), write_like_original=False)
+"""
 
 
-def uids(folder, tag):
-    pydicom = pytest.importorskip('pydicom')
-    found = {}
-    for path in sorted(folder.rglob('*')):
-        if path.is_file():
-            try:
-                data = pydicom.dcmread(path, stop_before_pixels=True)
-            except pydicom.errors.InvalidDicomError:
-                continue
-            if tag in data and data[tag].value:
-                found.setdefault(str(data[tag].value), []).append(path)
-    return found
+@pytest.fixture
+def images(lab):
+    """Two patients, three studies, four series, mixed in two folders, and a note; written by
+    pydicom, of Debian's own Python."""
+    data = lab.data({'notes.txt': 'no image'})
+    if subprocess.run(['/usr/bin/python3', '-c', 'import pydicom'], stderr=subprocess.PIPE).returncode:
+        pytest.skip('python3-pydicom is not installed')
+    subprocess.run(['/usr/bin/python3', '-c', MAKE_DICOM, data], check=True)
+    return data
 
 
-@pytest.mark.parametrize('by, tag', [('patient', 'PatientID'), ('study', 'StudyInstanceUID'),
-                                     ('series', 'SeriesInstanceUID')])
-def test_dicom(lab, dicom_files, by, tag):
-    data = lab.folder / 'data'
-    shutil.copytree(dicom_files, data, ignore=shutil.ignore_patterns('DICOMDIR*'))
-    (data / 'notes.txt').write_text('no image')
-    expected = uids(data, tag)
-    assert len(expected) > 1, 'the files are as we know them'
-    each(lab, data, '{dicom: inputs.data, by: %s}' % by,
-         'find /in -type f | wc -l > /out/n; find /in -type f -exec md5sum {} + | cut -c1-32 | sort > /out/sums')
+@pytest.mark.parametrize('by, expected', [
+    ('patient', {'P1': 6, 'P 2': 2}),
+    ('study', {'1.2.1': 4, '1.2.2': 2, '1.2.3': 2}),
+    ('series', {'1.2.1.1': 3, '1.2.1.2': 1, '1.2.2.1': 2, '1.2.3.1': 2}),
+])
+def test_dicom(lab, images, by, expected):
+    each(lab, images, '{dicom: inputs.data, by: %s}' % by,
+         'find /in -type f -exec md5sum {} + > /out/sums')
     assert partitions(lab) == sorted(expected)
-    for key, files in expected.items():
-        assert int(lab.output('each@' + key, 'n')) == len(files)
+    whole = sorted(hashlib.md5(path.read_bytes()).hexdigest() for path in images.glob('*/*'))
+    seen = []
+    for key, count in expected.items():
+        sums = [line.split()[0] for line in lab.output('each@' + key, 'sums').splitlines()]
+        assert len(sums) == count
+        seen += sums
+    assert sorted(seen) == whole, 'each image is in one group, and the note in none'
+    each(lab, images, '{dicom: inputs.data, by: %s}' % by,
+         'find /in -type f -exec md5sum {} + > /out/sums')
+    assert lab.counts() == {'reused': len(expected)}
+
+
+def test_dicom_of_a_step(lab, images):
+    lab.run("""
+name: dicom
+inputs: {data: {type: directory}}
+steps:
+  - {id: copy, in: inputs.data, command: 'cp -r /in/. /out/'}
+  - {id: each, foreach: {dicom: copy, by: study}, command: 'find /in -type f | wc -l > /out/n'}
+""", '-i', 'data=%s' % images)
+    assert {key: lab.output('each@' + key, 'n') for key in partitions(lab)} == {
+        '1.2.1': '4\n', '1.2.2': '2\n', '1.2.3': '2\n'}
 
 
 def test_dicom_where_there_is_none(lab):
@@ -400,7 +430,8 @@ outputs: {texts: each/text}
 ''')
     check_hostile(lab, HOSTILE)
     assert lab.output('all', 'n') == '%d\n' % len(HOSTILE)
-    assert lab.output('all', 'all') == ''.join(sorted(name + '\n' for name in HOSTILE))
+    assert lab.output('all', 'all') == ''.join(
+        line + '\n' for line in sorted('\n'.join(HOSTILE).split('\n')))
     assert lab.counts() == {'succeeded': len(HOSTILE) + 1}
     each(lab, data, '{directories: inputs.data}', COMMAND, '''
   - {id: all, in: each, command: 'find /in -name seen -exec cat {} + | LC_ALL=C sort > /out/all; find /in -name seen -printf . | wc -c > /out/n'}
@@ -436,7 +467,7 @@ def test_names_of_items_that_are_paths(lab):
     """Keys of a JSON list are text: they may look like paths, and never become them."""
     names = ['../../../../tmp/pwned', '/etc/passwd', 'a/b', '..', '.', 'a/../../b', '-rf /']
     made(lab, json.dumps(names), command='echo "${item}" > /out/i', more='''
-  - {id: all, in: each, command: 'find /in -name i | wc -l > /out/n; cat $(find /in -name i) | sort > /out/all'}
+  - {id: all, in: each, command: 'find /in -name i | wc -l > /out/n; find /in -name i -exec cat {} + | LC_ALL=C sort > /out/all'}
 outputs: {items: each/i}
 ''')
     assert partitions(lab) == sorted(names)
