@@ -368,6 +368,9 @@ const struct pipeline *query_pipeline(struct engine *engine, const char *run,
 json_t *query_record(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
 json_t *query_time(int64_t wall);
 json_t *query_parse(const char *text); /* JSON null when it is none */
+/* Sets `code`, with the nearest name as hint. */
+int query_unknown_step(const struct pipeline *pipeline, const char *id, enum error_code code,
+                       struct error **err);
 /* Index of a step, -1 for NULL; ERROR_NOT_FOUND with the nearest name. */
 int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
                struct error **err) MUST_CHECK;
