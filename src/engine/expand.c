@@ -210,9 +210,9 @@ static int expand_from_task(struct task *task, size_t fan_step, struct error **e
     struct run *run = task->step->run;
     const struct fan *fan = &run->pipeline->steps[fan_step].fan;
     CLEANUP(partition_list_release) struct partition_list list = {0};
-    OWN_STRING path = result_path(task, fan->over.path);
+    OWN_STRING path = result_inside(task, fan->over.path, err);
     if (!path)
-        return error_set_memory(err);
+        return -1;
     OWN_MANIFEST manifest = NULL;
     if (fan->kind != FAN_JSON && fan->kind != FAN_CSV) {
         manifest = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, err);
@@ -299,9 +299,9 @@ static int expand_item(struct run *run, size_t fan_step, struct node *above, str
     struct node *owner = node_at_level(above, run->axes[fan->over.index]->level);
     if (spot_of_item(run, fan->over.index, owner, fan->over.path, &spot, err) < 0)
         return -1;
-    OWN_STRING path = spot_host_path(&spot);
+    OWN_STRING path = spot_host_path(&spot, err);
     if (!path)
-        return error_set(err, ERROR_NOT_FOUND, "there is no such item");
+        return -1;
     OWN_MANIFEST manifest = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, err);
     if (!manifest || expand_list(run, fan, path, manifest, &list, err) < 0 ||
         expand_check(run, fan_step, &list, err) < 0)

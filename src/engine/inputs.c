@@ -17,6 +17,7 @@ static bool sealed(const struct flight *flight) {
 /* One thing found for a reference. */
 struct found {
     char *source;
+    const char *name; /* as it was asked for; NULL: that of the source */
     char digest[SHA256_HEX_SIZE + 8];
 };
 static void found_release(struct found *found) {
@@ -37,7 +38,11 @@ static int find_in_source(struct flight *flight, const struct source *source, co
                           struct found *ret, struct error **err) {
     if (!source->path)
         return find_nothing(flight, ret, err);
-    ret->source = path_join(source->path, path);
+    OWN_STRING inside = path_resolve_beneath(source->path, path, err);
+    if (!inside)
+        return -1;
+    ret->source = path_join(source->path, inside);
+    ret->name = *path ? path_base_name(path) : NULL;
     if (!ret->source)
         return error_set_memory(err);
     if (source->writable) {
@@ -46,7 +51,7 @@ static int find_in_source(struct flight *flight, const struct source *source, co
         return 0;
     }
     uint8_t digest[SHA256_SIZE];
-    if (!source->manifest || !manifest_digest(source->manifest, path, digest))
+    if (!source->manifest || !manifest_digest(source->manifest, inside, digest))
         return error_set(err, ERROR_NOT_FOUND, "the input has no \"%s\"", path);
     set_digest(ret, digest);
     return 0;
@@ -77,7 +82,16 @@ static int find_in_task(struct flight *flight, struct task *task, const char *pa
                         struct found *ret, struct error **err) {
     if (!task || !task_has_data(task) || !task->has_output)
         return find_nothing(flight, ret, err);
-    ret->source = result_path(task, path);
+    OWN_STRING root = result_path(task, "");
+    if (!root)
+        return error_set_memory(err);
+    /* Dropped bytes have nothing to resolve; their digests are known all the same. */
+    OWN_STRING inside = file_exists(AT_FDCWD, root) ? path_resolve_beneath(root, path, err)
+                                                    : memory_copy_string(path);
+    if (!inside)
+        return -1;
+    ret->source = path_join(root, inside);
+    ret->name = *path ? path_base_name(path) : NULL;
     if (!ret->source)
         return error_set_memory(err);
     if (!*path) {
@@ -88,7 +102,7 @@ static int find_in_task(struct flight *flight, struct task *task, const char *pa
     const struct manifest *manifest = manifest_of(task, err);
     if (!manifest)
         return -1;
-    if (!manifest_digest(manifest, path, digest))
+    if (!manifest_digest(manifest, inside, digest))
         return error_set(err, ERROR_NOT_FOUND, "step %s left no \"%s\"", task->step->step->id,
                          path);
     set_digest(ret, digest);
@@ -99,12 +113,12 @@ static int find_in_task(struct flight *flight, struct task *task, const char *pa
 static int place(struct flight *flight, const struct found *found, const char *base,
                  const char *name, struct error **err) {
     const char *shown = NULL;
+    const char *own = found->name ? found->name : path_base_name(found->source);
     if (!sealed(flight)) {
         shown = arena_copy_string(flight->arena, found->source);
     } else {
-        shown = is_file(found->source)
-                    ? arena_format(flight->arena, "%s/%s", base, path_base_name(found->source))
-                    : arena_copy_string(flight->arena, base);
+        shown = is_file(found->source) ? arena_format(flight->arena, "%s/%s", base, own)
+                                       : arena_copy_string(flight->arena, base);
         if (shown && flight_add_mount(flight, found->source, shown, false, err) < 0)
             return -1;
     }
@@ -113,7 +127,7 @@ static int place(struct flight *flight, const struct found *found, const char *b
     json_t *inputs = json_object_get(flight->recipe, "inputs");
     json_object_set_new(inputs, *name ? name : "in",
                         json_pack("{s:s, s:s}", "digest", found->digest, "name",
-                                  is_file(found->source) ? path_base_name(found->source) : ""));
+                                  is_file(found->source) ? own : ""));
     json_object_set_new(flight->in_paths, name, json_string(shown));
     return 0;
 }
@@ -166,7 +180,7 @@ static int join_task(struct node *node, void *context, struct error **err) {
     if (is_file(found.source)) {
         if (directory_make(AT_FDCWD, target, 0755, err) < 0)
             return -1;
-        OWN_STRING file = path_join(target, path_base_name(found.source));
+        OWN_STRING file = path_join(target, found.name ? found.name : path_base_name(found.source));
         if (!file)
             return error_set_memory(err);
         memory_free(target);

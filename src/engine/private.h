@@ -358,7 +358,8 @@ void spot_release(struct spot *spot);
 /* Of the item that `fan_step` gave `node`, or of `below` inside it. */
 int spot_of_item(struct run *run, size_t fan_step, struct node *node, const char *below,
                  struct spot *ret, struct error **err) MUST_CHECK;
-char *spot_host_path(const struct spot *spot) MUST_CHECK;
+/* Links are resolved and never lead outside. */
+char *spot_host_path(const struct spot *spot, struct error **err) MUST_CHECK;
 
 /* ------------------------------------------------------------------- query.c */
 /* As engine_pipeline(), but kept by the engine until it is asked about another run. */
@@ -378,6 +379,9 @@ int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
 char *result_folder(const struct engine *engine, const uint8_t key[SHA256_SIZE]) MUST_CHECK;
 /* Folder (or file) with a task's outputs at `path`; an empty folder when it left none. */
 char *result_path(const struct task *task, const char *path) MUST_CHECK;
+/* The same with links resolved, refusing to leave the outputs: what a guest wrote is not trusted.
+ */
+char *result_inside(const struct task *task, const char *path, struct error **err) MUST_CHECK;
 
 extern const struct store_migrations home_migrations;
 

@@ -75,11 +75,19 @@ static int gather_output(struct node *node, void *context, struct error **err) {
         node->index < gather->step->task_capacity ? gather->step->tasks[node->index] : NULL;
     if (!task || !task_has_data(task) || !task->has_output)
         return 0;
-    OWN_STRING source = result_path(task, gather->output->from.path);
-    if (!source)
-        return error_set_memory(err);
-    if (!file_exists(AT_FDCWD, source))
+    OWN_ERROR problem = NULL;
+    OWN_STRING source = result_inside(task, gather->output->from.path, &problem);
+    if (!source && problem && problem->code == ERROR_NOT_FOUND)
+        return 0; /* this partition left none */
+    if (!source && problem &&
+        problem->code == ERROR_DENIED) { /* a guest's link that leads outside */
+        error_wrap(&problem, "output %s", gather->output->name);
+        if (!gather->job->failure)
+            gather->job->failure = take(&problem);
         return 0;
+    }
+    if (!source)
+        return problem ? error_move(err, take(&problem)) : error_set_memory(err);
     OWN_STRING target = target_of(task->step->run, gather->output->name, node->key, source);
     return target ? add_delivery(gather->job, source, target, err) : error_set_memory(err);
 }
@@ -100,7 +108,7 @@ static int gather_outputs(struct run *run, struct finish_run_job *job, struct er
 /* In the pool. */
 static void deliver(struct pool_job *base) {
     struct finish_run_job *job = (struct finish_run_job *)base;
-    for (size_t i = 0; i < job->count; i++) {
+    for (size_t i = 0; i < job->count && !job->failure; i++) {
         const struct delivery *item = &job->items[i];
         OWN_STRING parent =
             memory_copy_bytes(item->target, (size_t)(path_base_name(item->target) - item->target));

@@ -60,7 +60,10 @@ static void read_sources(struct pool_job *base) {
                                           : &run->parameter_sources[fan->over.index];
         if (!source->path)
             continue;
-        OWN_STRING path = path_join(source->path, fan->over.path);
+        OWN_STRING inside = path_resolve_beneath(source->path, fan->over.path, &job->problems[i]);
+        if (!inside)
+            continue;
+        OWN_STRING path = path_join(source->path, inside);
         OWN_MANIFEST below = NULL;
         if (path && *fan->over.path && fan->kind != FAN_CSV && fan->kind != FAN_JSON)
             below = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, &job->problems[i]);

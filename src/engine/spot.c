@@ -29,8 +29,13 @@ int spot_of_item(struct run *run, size_t fan_step, struct node *node, const char
     return 0;
 }
 
-char *spot_host_path(const struct spot *spot) {
+char *spot_host_path(const struct spot *spot, struct error **err) {
     if (spot->task)
-        return result_path(spot->task, spot->path);
-    return spot->source->path ? path_join(spot->source->path, spot->path) : NULL;
+        return result_inside(spot->task, spot->path, err);
+    if (!spot->source->path) {
+        error_set(err, ERROR_NOT_FOUND, "there is no such item");
+        return NULL;
+    }
+    OWN_STRING inside = path_resolve_beneath(spot->source->path, spot->path, err);
+    return inside ? path_join(spot->source->path, inside) : NULL;
 }
