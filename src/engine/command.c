@@ -202,7 +202,6 @@ static int reset_run(struct run *run, const char *where, struct reset *reset, st
     run->undone = false;
     run->cancelling = false;
     run->stopping = false;
-    run->broken = false;
     run->ended = false;
     return run_move(run, RUN_RUNNING, NULL, err);
 }

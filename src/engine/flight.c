@@ -108,6 +108,16 @@ struct flight *flight_new_review(struct task *task, const char *out, struct erro
 
 /* -------------------------------------------------------------------- reuse */
 
+/* At the end its bytes are handed over. */
+static bool feeds_output(const struct task *task) {
+    const struct pipeline *pipeline = task->step->run->pipeline;
+    for (size_t i = 0; i < pipeline->output_count; i++)
+        if (pipeline->outputs[i].from.kind == REFERENCE_STEP &&
+            pipeline->outputs[i].from.index == task->step->step->index)
+            return true;
+    return false;
+}
+
 /* A fan that is not made yet reads its outputs. */
 static bool feeds_fan(const struct task *task) {
     const struct run *run = task->step->run;
@@ -148,7 +158,7 @@ static int try_reuse(struct flight *flight, struct error **err) {
         OWN_STRING folder = result_folder(engine, task->key);
         OWN_STRING output = folder ? path_join(folder, "output") : NULL;
         bool there = output && file_exists(AT_FDCWD, output);
-        if (!there && (!dropped || task->needed || feeds_fan(task)))
+        if (!there && (!dropped || task->needed || feeds_fan(task) || feeds_output(task)))
             return 0;
     }
     size_t size = 0;
@@ -214,8 +224,9 @@ static json_t *describe_box(const struct flight *flight) {
     return json_pack(
         "{s:s, s:s, s:f, s:I, s:I, s:o}", "mode", step->box == BOX_WISH_SEALED ? "sealed" : "off",
         "network", step->network ? step->network : "none", "cpus",
-        flight->task->step->resources.cpus, "memory", (json_int_t)step->resources.memory, "timeout",
-        (json_int_t)step->timeout, "mounts", mounts);
+        flight->task->step->resources.cpus, "memory",
+        (json_int_t)flight->task->step->resources.memory, "timeout", (json_int_t)step->timeout,
+        "mounts", mounts);
 }
 
 static int save_intent(struct flight *flight, struct error **err) {

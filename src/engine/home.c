@@ -59,15 +59,19 @@ static int read_policy(struct engine *engine, struct error **err) {
     engine->policy = json_read_file(engine->home_fd, "policy.json", (size_t)1 << 20, err);
     if (!engine->policy)
         return -1;
-    static const char *const known[] = {"allow_box_off", "networks", "flavors"};
+    if (!json_is_object(engine->policy))
+        return error_set(err, ERROR_INVALID, "policy.json is not an object");
     const char *key;
     json_t *value;
     json_object_foreach(engine->policy, key, value) {
-        bool found = false;
-        for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-            found |= text_equal(key, known[i]);
-        if (!found)
+        bool flag = text_equal(key, "allow_box_off"), list = text_equal(key, "networks");
+        if (!flag && !list && !text_equal(key, "flavors"))
             return error_set(err, ERROR_INVALID, "policy.json: unknown key \"%s\"", key);
+        if (flag ? !json_is_boolean(value) : list ? !json_is_array(value) : !json_is_object(value))
+            return error_set(err, ERROR_INVALID, "policy.json: \"%s\" must be %s", key,
+                             flag   ? "true or false"
+                             : list ? "a list of names"
+                                    : "an object");
     }
     return 0;
 }

@@ -138,7 +138,6 @@ struct run {
     bool undone;             /* a fan was taken back by it */
     bool stopping;           /* a failure ended it: nothing new starts but clean-up */
     bool dropped_any;        /* some results lost their bytes by gc */
-    bool broken;             /* its inputs cannot be read */
     bool cancelling;
     bool finishing; /* outputs are being delivered */
     bool ended;

@@ -39,6 +39,11 @@ static void source_job_cleanup(struct source_job **job) {
     source_job_free(*job);
 }
 
+static const char *source_name(const struct run *run, size_t i) {
+    size_t inputs = run->pipeline->input_count;
+    return i < inputs ? run->pipeline->inputs[i].name : run->pipeline->parameters[i - inputs].name;
+}
+
 /* In the pool. Touches only the run's sources, which nobody else uses meanwhile. */
 static void read_sources(struct pool_job *base) {
     struct source_job *job = (struct source_job *)base;
@@ -49,6 +54,8 @@ static void read_sources(struct pool_job *base) {
             source->manifest =
                 manifest_build(source->path, source->writable ? MANIFEST_NAMES_ONLY : 0,
                                job->caches[i], &job->failure);
+        if (job->failure)
+            error_wrap(&job->failure, "%s", source_name(run, i));
     }
     for (size_t i = 0; i < run->pipeline->step_count && !job->failure; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
@@ -115,13 +122,10 @@ static int sources_done(struct pool_job *base, struct error **err) {
         return -1;
     if (job->failure) {
         OWN_ERROR failure = take(&job->failure);
-        run->stopping = true;
-        run->broken = true;
-        if (event_add(run->engine, run->id, 0, "problem",
-                      json_pack("{s:s, s:s*}", "message", failure->message, "hint", failure->hint),
-                      err) < 0)
-            return -1;
-        return run_move(run, RUN_FAILED, failure->message, err);
+        run->stopping = true; /* what runs goes on; then the run fails */
+        return event_add(
+            run->engine, run->id, 0, "problem",
+            json_pack("{s:s, s:s*}", "message", failure->message, "hint", failure->hint), err);
     }
     for (size_t i = 0; i < job->count; i++)
         if (job->caches[i] && digest_cache_save(run->engine->store, job->caches[i], err) < 0)

@@ -1,5 +1,6 @@
 #include "store/store.h"
 
+#include <errno.h>
 #include <sqlite3.h>
 #include <unistd.h>
 
@@ -89,6 +90,25 @@ failed:
     return -1;
 }
 
+/* A home on a read-only disk can still be read. There is no log beside the database then, nor
+ * anybody who writes; SQLite would make files for both, unless it is told. */
+static bool is_frozen(const char *path) {
+    return access(path, W_OK) < 0 && errno == EROFS;
+}
+
+static char *frozen_name(const char *path, struct error **err) {
+    OWN_BUFFER name = {.maximum = 16384};
+    buffer_append(&name, "file:");
+    for (; *path; path++) {
+        if (strchr("%?#", *path))
+            buffer_format(&name, "%%%02X", (unsigned)(unsigned char)*path);
+        else
+            buffer_append_char(&name, *path);
+    }
+    buffer_append(&name, "?immutable=1");
+    return buffer_take(&name, err);
+}
+
 int store_open(const char *path, const struct store_migrations *migrations, unsigned flags,
                struct store **ret, struct error **err) {
     OWN_STORE store = memory_allocate(sizeof(*store));
@@ -102,10 +122,15 @@ int store_open(const char *path, const struct store_migrations *migrations, unsi
         SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
         (read_only ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
     int code = sqlite3_open_v2(path, &store->database, open_flags, NULL);
-    if (code != SQLITE_OK && read_only) { /* a home on a read-only disk can still be read */
+    if (read_only && is_frozen(path)) {
+        OWN_STRING frozen = frozen_name(path, err);
+        if (!frozen)
+            return -1;
         sqlite3_close(store->database);
         store->database = NULL;
-        code = sqlite3_open_v2(path, &store->database, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
+        code = sqlite3_open_v2(frozen, &store->database,
+                               SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
+                                   SQLITE_OPEN_EXRESCODE,
                                NULL);
     }
     if (code != SQLITE_OK) {
