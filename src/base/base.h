@@ -250,6 +250,11 @@ const char *path_base_name(const char *path); /* the part after the last slash *
 /* False for "", absolute paths, and any component that is "." or "..". */
 bool path_is_safe_relative(const char *path);
 
+/* Resolves `path` below `root`, links included, without ever leaving `root`: the way to open what
+ * somebody else wrote there. Returns the path below root without links ("" for root itself), the
+ * caller's to free. ERROR_DENIED when it leads outside. Linux 5.6's openat2(2). */
+char *path_resolve_beneath(const char *root, const char *path, struct error **err) MUST_CHECK;
+
 /* What a walk finds. `path` is relative to the root, valid during the call. */
 struct tree_entry {
     const char *path;

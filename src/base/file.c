@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void file_close(int *fd) {
@@ -178,6 +180,54 @@ char *path_join(const char *a, const char *b) {
     if (!b[0])
         return memory_copy_string(a);
     return memory_format("%s%s%s", a, text_ends_with(a, "/") ? "" : "/", b);
+}
+
+/* What the kernel calls an open descriptor. */
+static char *path_of_descriptor(int fd, struct error **err) {
+    char name[64], path[4096];
+    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+    ssize_t size = readlink(name, path, sizeof(path) - 1);
+    if (size < 0) {
+        error_set_errno(err, errno, "cannot resolve a path");
+        return NULL;
+    }
+    path[size] = '\0';
+    char *copy = memory_copy_string(path);
+    if (!copy)
+        error_set_memory(err);
+    return copy;
+}
+
+char *path_resolve_beneath(const char *root, const char *path, struct error **err) {
+    if (!*path)
+        return memory_copy_string("");
+    OWN_FD top = file_open(AT_FDCWD, root, O_PATH | O_DIRECTORY, 0, err);
+    if (top < 0)
+        return NULL;
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    OWN_FD fd = (int)syscall(SYS_openat2, top, path, &how, sizeof(how));
+    if (fd < 0 && errno == EXDEV) {
+        error_set(err, ERROR_DENIED, "%s leads outside its folder", path);
+        error_hint(err, "it is a symbolic link: put what it points to into the folder itself");
+        return NULL;
+    }
+    if (fd < 0) {
+        error_set_errno(err, errno, "%s", path);
+        return NULL;
+    }
+    OWN_STRING from = path_of_descriptor(top, err);
+    OWN_STRING to = from ? path_of_descriptor(fd, err) : NULL;
+    if (!to)
+        return NULL;
+    size_t size = text_equal(from, "/") ? 0 : strlen(from);
+    if (text_equal(from, to))
+        return memory_copy_string("");
+    if (strncmp(from, to, size) != 0 || to[size] != '/') {
+        error_set(err, ERROR_DENIED, "%s moved while it was looked at", path);
+        return NULL;
+    }
+    return memory_copy_string(to + size + 1);
 }
 
 const char *path_base_name(const char *path) {

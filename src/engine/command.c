@@ -22,16 +22,6 @@ static int parse_where(const char *text, struct where *ret, struct error **err) 
     return ret->step && (ret->partition || !text[size]) ? 0 : error_set_memory(err);
 }
 
-static int unknown_step(const struct run *run, const char *id, struct error **err) {
-    const char *names[256];
-    size_t count = 0;
-    for (; count < run->pipeline->step_count && count < ARRAY_SIZE(names); count++)
-        names[count] = run->pipeline->steps[count].id;
-    error_set(err, ERROR_NOT_FOUND, "run %s has no step \"%s\"", run->name, id);
-    const char *near = text_nearest(id, names, count);
-    return near ? error_hint(err, "did you mean \"%s\"?", near) : -1;
-}
-
 /* Calls `use` for each task that `text` means; NULL means all. */
 static int for_tasks(struct run *run, const char *text,
                      int (*use)(struct task *task, void *context, struct error **err),
@@ -41,7 +31,7 @@ static int for_tasks(struct run *run, const char *text,
         return -1;
     const struct step *only = NULL;
     if (where.step && !(only = pipeline_find_step(run->pipeline, where.step)))
-        return unknown_step(run, where.step, err);
+        return query_unknown_step(run->pipeline, where.step, ERROR_NOT_FOUND, err);
     bool found = false;
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         struct run_step *step = &run->steps[i];

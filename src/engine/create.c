@@ -13,17 +13,8 @@ static int check_selection(const struct pipeline *pipeline, const struct run_req
         OWN_STRING id = memory_copy_bytes(given, strcspn(given, "@"));
         if (!id)
             return error_set_memory(err);
-        if (pipeline_find_step(pipeline, id))
-            continue;
-        const char *names[256];
-        size_t count = 0;
-        for (; count < pipeline->step_count && count < ARRAY_SIZE(names); count++)
-            names[count] = pipeline->steps[count].id;
-        error_set(err, ERROR_INVALID, "there is no step \"%s\"", id);
-        const char *near = text_nearest(id, names, count);
-        if (near)
-            error_hint(err, "did you mean \"%s\"?", near);
-        return -1;
+        if (!pipeline_find_step(pipeline, id))
+            return query_unknown_step(pipeline, id, ERROR_INVALID, err);
     }
     return 0;
 }

@@ -63,6 +63,9 @@ static int connect_tasks(struct run *run, struct axis *axis, const struct range 
     return 0;
 }
 
+static int expand_items(struct run *run, struct axis *axis, const struct range *range,
+                        struct error **err);
+
 static int record(struct run *run, struct axis *axis, struct node *above, enum skip outcome,
                   uint32_t count, struct error **err) {
     struct range *range = axis_range(axis, above, err);
@@ -86,6 +89,8 @@ static int record(struct run *run, struct axis *axis, struct node *above, enum s
     if (connect_tasks(run, axis, &made, err) < 0)
         return -1;
     engine_touch(run->engine);
+    if (expand_items(run, axis, &made, err) < 0)
+        return -1;
     return outcome
                ? 0
                : event_add(run->engine, run->id, 0, "expanded",
@@ -205,9 +210,9 @@ static int expand_from_task(struct task *task, size_t fan_step, struct error **e
     struct run *run = task->step->run;
     const struct fan *fan = &run->pipeline->steps[fan_step].fan;
     CLEANUP(partition_list_release) struct partition_list list = {0};
-    OWN_STRING path = result_path(task, fan->over.path);
+    OWN_STRING path = result_inside(task, fan->over.path, err);
     if (!path)
-        return error_set_memory(err);
+        return -1;
     OWN_MANIFEST manifest = NULL;
     if (fan->kind != FAN_JSON && fan->kind != FAN_CSV) {
         manifest = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, err);
@@ -286,6 +291,45 @@ int expand_from_source(struct run *run, size_t fan_step, const struct partition_
     return 0;
 }
 
+/* A fan over the item of a partition one level up: made as soon as that partition is there. */
+static int expand_item(struct run *run, size_t fan_step, struct node *above, struct error **err) {
+    const struct fan *fan = &run->pipeline->steps[fan_step].fan;
+    CLEANUP(partition_list_release) struct partition_list list = {0};
+    CLEANUP(spot_release) struct spot spot = {0};
+    struct node *owner = node_at_level(above, run->axes[fan->over.index]->level);
+    if (spot_of_item(run, fan->over.index, owner, fan->over.path, &spot, err) < 0)
+        return -1;
+    OWN_STRING path = spot_host_path(&spot, err);
+    if (!path)
+        return -1;
+    OWN_MANIFEST manifest = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, err);
+    if (!manifest || expand_list(run, fan, path, manifest, &list, err) < 0 ||
+        expand_check(run, fan_step, &list, err) < 0)
+        return -1;
+    return expand_make(run, fan_step, above, &list, err);
+}
+
+static int expand_items(struct run *run, struct axis *axis, const struct range *range,
+                        struct error **err) {
+    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+        const struct fan *fan = &run->pipeline->steps[i].fan;
+        if (fan->kind <= FAN_STEP || fan->over.kind != REFERENCE_ITEM ||
+            run->axes[i]->above != axis)
+            continue;
+        for (uint32_t n = 0; n < range->count; n++) {
+            struct node *above = axis->nodes[range->first + n];
+            struct range *mine = axis_range(run->axes[i], above, err);
+            if (!mine)
+                return -1;
+            struct error *problem = NULL;
+            if (!mine->made && expand_item(run, i, above, &problem) < 0 &&
+                expand_failed(run, i, above, problem, err) < 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
 int expand_ready(struct run *run, struct error **err) {
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         struct run_step *step = &run->steps[i];
@@ -293,6 +337,12 @@ int expand_ready(struct run *run, struct error **err) {
             if (step->tasks[n] && task_state_is_final(step->tasks[n]->state) &&
                 expand_after(step->tasks[n], err) < 0)
                 return -1;
+        struct axis *axis = run->axes[i];
+        for (size_t n = 0; axis && n < axis->range_capacity; n++) {
+            struct range range = axis->ranges[n];
+            if (expand_items(run, axis, &range, err) < 0)
+                return -1;
+        }
     }
     return 0;
 }

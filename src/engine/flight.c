@@ -34,11 +34,16 @@ static void unlink_flight(struct flight *flight) {
     flight->task->flight = NULL;
 }
 
+/* Mostly it is empty by now. */
+static void remove_work(const struct flight *flight) {
+    OWN_ERROR problem = NULL;
+    if (rmdir(flight->work) < 0 && tree_remove(AT_FDCWD, flight->work, &problem) < 0)
+        log_message(LOG_WARNING, "a work folder stays behind: %s", problem->message);
+}
+
 void flight_drop(struct flight *flight) {
     unlink_flight(flight);
-    OWN_ERROR problem = NULL;
-    if (tree_remove(AT_FDCWD, flight->work, &problem) < 0)
-        log_message(LOG_WARNING, "a work folder stays behind: %s", problem->message);
+    remove_work(flight);
     flight_free(flight);
 }
 
@@ -505,11 +510,9 @@ void flight_exited(void *context, const struct exit_report *report) {
 
 /* Takes the flight off the task; what is left of it goes after the commit. */
 void flight_land(struct flight *flight) {
-    OWN_ERROR problem = NULL;
     schedule_release(flight->task);
     unlink_flight(flight);
-    if (tree_remove(AT_FDCWD, flight->work, &problem) < 0)
-        log_message(LOG_WARNING, "a work folder stays behind: %s", problem->message);
+    remove_work(flight);
     flight->next_launch = flight->engine->landed;
     flight->engine->landed = flight;
 }

@@ -17,6 +17,7 @@ static bool sealed(const struct flight *flight) {
 /* One thing found for a reference. */
 struct found {
     char *source;
+    const char *name; /* as it was asked for; NULL: that of the source */
     char digest[SHA256_HEX_SIZE + 8];
 };
 static void found_release(struct found *found) {
@@ -37,7 +38,11 @@ static int find_in_source(struct flight *flight, const struct source *source, co
                           struct found *ret, struct error **err) {
     if (!source->path)
         return find_nothing(flight, ret, err);
-    ret->source = path_join(source->path, path);
+    OWN_STRING inside = path_resolve_beneath(source->path, path, err);
+    if (!inside)
+        return -1;
+    ret->source = path_join(source->path, inside);
+    ret->name = *path ? path_base_name(path) : NULL;
     if (!ret->source)
         return error_set_memory(err);
     if (source->writable) {
@@ -46,7 +51,7 @@ static int find_in_source(struct flight *flight, const struct source *source, co
         return 0;
     }
     uint8_t digest[SHA256_SIZE];
-    if (!source->manifest || !manifest_digest(source->manifest, path, digest))
+    if (!source->manifest || !manifest_digest(source->manifest, inside, digest))
         return error_set(err, ERROR_NOT_FOUND, "the input has no \"%s\"", path);
     set_digest(ret, digest);
     return 0;
@@ -77,7 +82,16 @@ static int find_in_task(struct flight *flight, struct task *task, const char *pa
                         struct found *ret, struct error **err) {
     if (!task || !task_has_data(task) || !task->has_output)
         return find_nothing(flight, ret, err);
-    ret->source = result_path(task, path);
+    OWN_STRING root = result_path(task, "");
+    if (!root)
+        return error_set_memory(err);
+    /* Dropped bytes have nothing to resolve; their digests are known all the same. */
+    OWN_STRING inside = file_exists(AT_FDCWD, root) ? path_resolve_beneath(root, path, err)
+                                                    : memory_copy_string(path);
+    if (!inside)
+        return -1;
+    ret->source = path_join(root, inside);
+    ret->name = *path ? path_base_name(path) : NULL;
     if (!ret->source)
         return error_set_memory(err);
     if (!*path) {
@@ -88,7 +102,7 @@ static int find_in_task(struct flight *flight, struct task *task, const char *pa
     const struct manifest *manifest = manifest_of(task, err);
     if (!manifest)
         return -1;
-    if (!manifest_digest(manifest, path, digest))
+    if (!manifest_digest(manifest, inside, digest))
         return error_set(err, ERROR_NOT_FOUND, "step %s left no \"%s\"", task->step->step->id,
                          path);
     set_digest(ret, digest);
@@ -99,12 +113,12 @@ static int find_in_task(struct flight *flight, struct task *task, const char *pa
 static int place(struct flight *flight, const struct found *found, const char *base,
                  const char *name, struct error **err) {
     const char *shown = NULL;
+    const char *own = found->name ? found->name : path_base_name(found->source);
     if (!sealed(flight)) {
         shown = arena_copy_string(flight->arena, found->source);
     } else {
-        shown = is_file(found->source)
-                    ? arena_format(flight->arena, "%s/%s", base, path_base_name(found->source))
-                    : arena_copy_string(flight->arena, base);
+        shown = is_file(found->source) ? arena_format(flight->arena, "%s/%s", base, own)
+                                       : arena_copy_string(flight->arena, base);
         if (shown && flight_add_mount(flight, found->source, shown, false, err) < 0)
             return -1;
     }
@@ -113,7 +127,7 @@ static int place(struct flight *flight, const struct found *found, const char *b
     json_t *inputs = json_object_get(flight->recipe, "inputs");
     json_object_set_new(inputs, *name ? name : "in",
                         json_pack("{s:s, s:s}", "digest", found->digest, "name",
-                                  is_file(found->source) ? path_base_name(found->source) : ""));
+                                  is_file(found->source) ? own : ""));
     json_object_set_new(flight->in_paths, name, json_string(shown));
     return 0;
 }
@@ -154,7 +168,11 @@ static int join_task(struct node *node, void *context, struct error **err) {
     CLEANUP(found_release) struct found found = {0};
     if (find_in_task(join->flight, task, join->reference->path, &found, err) < 0)
         return -1;
-    const char *key = *node->key ? node->key : "all";
+    /* Within a group the group's own key says nothing. */
+    const char *group = node_at_level(node, (uint32_t)join->reference->common)->key;
+    const char *key = *group ? node->key + strlen(group) + 1 : node->key;
+    if (!*node->key || !*key)
+        key = "all";
     OWN_STRING safe = path_is_safe_relative(key) ? memory_copy_string(key) : text_safe_name(key);
     OWN_STRING target = safe ? path_join(join->farm, safe) : NULL;
     if (!target)
@@ -162,7 +180,7 @@ static int join_task(struct node *node, void *context, struct error **err) {
     if (is_file(found.source)) {
         if (directory_make(AT_FDCWD, target, 0755, err) < 0)
             return -1;
-        OWN_STRING file = path_join(target, path_base_name(found.source));
+        OWN_STRING file = path_join(target, found.name ? found.name : path_base_name(found.source));
         if (!file)
             return error_set_memory(err);
         memory_free(target);
@@ -189,10 +207,31 @@ static int prepare_join(struct flight *flight, const struct reference *reference
 
 /* ------------------------------------------------------------------ the item */
 
-/* The files of a DICOM group, under their own names below the group's folder. */
-static int prepare_group(struct flight *flight, const struct node *node, const char *root,
-                         const struct manifest *manifest, const struct reference *reference,
-                         const char *base, struct error **err) {
+static int find_in_spot(struct flight *flight, const struct spot *spot, struct found *ret,
+                        struct error **err) {
+    return spot->task ? find_in_task(flight, spot->task, spot->path, ret, err)
+                      : find_in_source(flight, spot->source, spot->path, ret, err);
+}
+
+/* One file of a DICOM group: linked under its own name into the group's folder. */
+static int add_group_file(struct flight *flight, size_t fan_step, struct node *node,
+                          const char *path, const char *farm, json_t *parts, struct error **err) {
+    CLEANUP(spot_release) struct spot spot = {0};
+    CLEANUP(found_release) struct found found = {0};
+    if (!path_is_safe_relative(path))
+        return error_set(err, ERROR_CORRUPT, "a file of the group has a bad name");
+    if (spot_of_item(flight->task->step->run, fan_step, node, path, &spot, err) < 0 ||
+        find_in_spot(flight, &spot, &found, err) < 0)
+        return -1;
+    OWN_STRING target = path_join(farm, path);
+    if (!target)
+        return error_set_memory(err);
+    json_array_append_new(parts, json_pack("[s, s]", path, found.digest));
+    return flight_add_farm(flight, found.source, target, err);
+}
+
+static int prepare_group(struct flight *flight, size_t fan_step, struct node *node,
+                         const struct reference *reference, const char *base, struct error **err) {
     OWN_JSON files = json_parse(node->files, strlen(node->files), err);
     OWN_JSON parts = json_array();
     OWN_STRING farm =
@@ -202,18 +241,7 @@ static int prepare_group(struct flight *flight, const struct node *node, const c
     size_t index;
     json_t *file;
     json_array_foreach(files, index, file) {
-        const char *path = json_string_value(file);
-        uint8_t digest[SHA256_SIZE];
-        char text[SHA256_HEX_SIZE];
-        OWN_STRING source = path_join(root, path);
-        OWN_STRING target = path_join(farm, path);
-        if (!source || !target)
-            return error_set_memory(err);
-        if (!path_is_safe_relative(path) || !manifest || !manifest_digest(manifest, path, digest))
-            return error_set(err, ERROR_NOT_FOUND, "a file of the group is no longer there");
-        hex_encode(digest, sizeof(digest), text);
-        json_array_append_new(parts, json_pack("[s, s]", path, text));
-        if (flight_add_farm(flight, source, target, err) < 0)
+        if (add_group_file(flight, fan_step, node, json_string_value(file), farm, parts, err) < 0)
             return -1;
     }
     return place_farm(flight, farm, parts, base, reference->name, err);
@@ -221,39 +249,18 @@ static int prepare_group(struct flight *flight, const struct node *node, const c
 
 static int prepare_item(struct flight *flight, const struct reference *reference, const char *base,
                         struct error **err) {
-    struct task *task = flight->task;
-    struct run *run = task->step->run;
-    const struct node *node = node_at_level(task->node, (uint32_t)reference->level + 1);
-    const struct fan *fan = &run->pipeline->steps[task->step->step->axis[reference->level]].fan;
-    CLEANUP(found_release) struct found found = {0};
-    OWN_STRING path = path_join(fan->over.path, node->path);
-    if (!path)
-        return error_set_memory(err);
-    if (fan->over.kind == REFERENCE_STEP) {
-        struct run_step *upstream = &run->steps[fan->over.index];
-        struct task *other = upstream->tasks[node->parent->index];
-        if (node->files) {
-            OWN_STRING root = result_path(other, fan->over.path);
-            const struct manifest *manifest = manifest_of(other, err);
-            return manifest && root
-                       ? prepare_group(flight, node, root, manifest, reference, base, err)
-                       : -1;
-        }
-        if (find_in_task(flight, other, path, &found, err) < 0)
-            return -1;
-        return place(flight, &found, base, reference->name, err);
-    }
-    const struct source *source = fan->over.kind == REFERENCE_INPUT
-                                      ? &run->input_sources[fan->over.index]
-                                      : &run->parameter_sources[fan->over.index];
-    if (node->files) {
-        OWN_STRING root = path_join(source->path, fan->over.path);
-        return root ? prepare_group(flight, node, root, source->manifest, reference, base, err)
-                    : error_set_memory(err);
-    }
+    struct run *run = flight->task->step->run;
+    struct node *node = node_at_level(flight->task->node, (uint32_t)reference->level + 1);
+    size_t fan_step = flight->task->step->step->axis[reference->level];
+    const struct fan *fan = &run->pipeline->steps[fan_step].fan;
+    if (node->files)
+        return prepare_group(flight, fan_step, node, reference, base, err);
     if (!*node->path && (fan->kind == FAN_CSV || fan->kind == FAN_JSON))
         return 0; /* a row is no file: it is seen through ${item} */
-    if (find_in_source(flight, source, path, &found, err) < 0)
+    CLEANUP(spot_release) struct spot spot = {0};
+    CLEANUP(found_release) struct found found = {0};
+    if (spot_of_item(run, fan_step, node, reference->path, &spot, err) < 0 ||
+        find_in_spot(flight, &spot, &found, err) < 0)
         return -1;
     return place(flight, &found, base, reference->name, err);
 }

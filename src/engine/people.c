@@ -41,7 +41,10 @@ static int make_review_folder(struct task *task, struct error **err) {
         if (reference->kind != REFERENCE_STEP || reference->relation == RELATION_JOIN)
             continue;
         struct task *other = graph_upstream(task, reference->index);
-        OWN_STRING source = other ? result_path(other, reference->path) : NULL;
+        OWN_STRING source =
+            other && task_has_data(other) ? result_inside(other, reference->path, err) : NULL;
+        if (!source && other && task_has_data(other))
+            return -1;
         OWN_STRING link = path_join(in, *reference->name ? reference->name : "data");
         if (!link)
             return error_set_memory(err);

@@ -347,6 +347,19 @@ int pool_queue(struct run *run, struct pool_job *job, struct error **err) MUST_C
 int record_finish(struct run *run, enum run_state state, struct error **err) MUST_CHECK;
 int record_write(struct run *run, struct error **err) MUST_CHECK;
 
+/* -------------------------------------------------------------------- spot.c */
+struct spot { /* below one of the two */
+    const struct source *source;
+    struct task *task;
+    char *path;
+};
+void spot_release(struct spot *spot);
+/* Of the item that `fan_step` gave `node`, or of `below` inside it. */
+int spot_of_item(struct run *run, size_t fan_step, struct node *node, const char *below,
+                 struct spot *ret, struct error **err) MUST_CHECK;
+/* Links are resolved and never lead outside. */
+char *spot_host_path(const struct spot *spot, struct error **err) MUST_CHECK;
+
 /* ------------------------------------------------------------------- query.c */
 /* As engine_pipeline(), but kept by the engine until it is asked about another run. */
 const struct pipeline *query_pipeline(struct engine *engine, const char *run,
@@ -355,6 +368,9 @@ const struct pipeline *query_pipeline(struct engine *engine, const char *run,
 json_t *query_record(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
 json_t *query_time(int64_t wall);
 json_t *query_parse(const char *text); /* JSON null when it is none */
+/* Sets `code`, with the nearest name as hint. */
+int query_unknown_step(const struct pipeline *pipeline, const char *id, enum error_code code,
+                       struct error **err);
 /* Index of a step, -1 for NULL; ERROR_NOT_FOUND with the nearest name. */
 int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
                struct error **err) MUST_CHECK;
@@ -362,6 +378,9 @@ int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
 char *result_folder(const struct engine *engine, const uint8_t key[SHA256_SIZE]) MUST_CHECK;
 /* Folder (or file) with a task's outputs at `path`; an empty folder when it left none. */
 char *result_path(const struct task *task, const char *path) MUST_CHECK;
+/* The same with links resolved, refusing to leave the outputs: what a guest wrote is not trusted.
+ */
+char *result_inside(const struct task *task, const char *path, struct error **err) MUST_CHECK;
 
 extern const struct store_migrations home_migrations;
 

@@ -343,22 +343,26 @@ static int state_number(const char *name, int64_t *ret, struct error **err) {
     return near ? error_hint(err, "did you mean \"%s\"?", near) : -1;
 }
 
+int query_unknown_step(const struct pipeline *pipeline, const char *id, enum error_code code,
+                       struct error **err) {
+    const char *names[256];
+    size_t count = 0;
+    for (; count < pipeline->step_count && count < ARRAY_SIZE(names); count++)
+        names[count] = pipeline->steps[count].id;
+    error_set(err, code, "there is no step \"%s\"", id);
+    const char *near = text_nearest(id, names, count);
+    return near ? error_hint(err, "did you mean \"%s\"?", near) : -1;
+}
+
 int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret, struct error **err) {
     *ret = -1;
     if (!id)
         return 0;
     const struct step *step = pipeline_find_step(pipeline, id);
-    if (step) {
-        *ret = (int64_t)step->index;
-        return 0;
-    }
-    const char *names[256];
-    size_t count = 0;
-    for (; count < pipeline->step_count && count < ARRAY_SIZE(names); count++)
-        names[count] = pipeline->steps[count].id;
-    error_set(err, ERROR_NOT_FOUND, "there is no step \"%s\"", id);
-    const char *near = text_nearest(id, names, count);
-    return near ? error_hint(err, "did you mean \"%s\"?", near) : -1;
+    if (!step)
+        return query_unknown_step(pipeline, id, ERROR_NOT_FOUND, err);
+    *ret = (int64_t)step->index;
+    return 0;
 }
 
 int engine_tasks(struct engine *engine, const char *run, const char *step, const char *state,

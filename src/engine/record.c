@@ -75,11 +75,19 @@ static int gather_output(struct node *node, void *context, struct error **err) {
         node->index < gather->step->task_capacity ? gather->step->tasks[node->index] : NULL;
     if (!task || !task_has_data(task) || !task->has_output)
         return 0;
-    OWN_STRING source = result_path(task, gather->output->from.path);
-    if (!source)
-        return error_set_memory(err);
-    if (!file_exists(AT_FDCWD, source))
+    OWN_ERROR problem = NULL;
+    OWN_STRING source = result_inside(task, gather->output->from.path, &problem);
+    if (!source && problem && problem->code == ERROR_NOT_FOUND)
+        return 0; /* this partition left none */
+    if (!source && problem &&
+        problem->code == ERROR_DENIED) { /* a guest's link that leads outside */
+        error_wrap(&problem, "output %s", gather->output->name);
+        if (!gather->job->failure)
+            gather->job->failure = take(&problem);
         return 0;
+    }
+    if (!source)
+        return problem ? error_move(err, take(&problem)) : error_set_memory(err);
     OWN_STRING target = target_of(task->step->run, gather->output->name, node->key, source);
     return target ? add_delivery(gather->job, source, target, err) : error_set_memory(err);
 }
@@ -100,7 +108,7 @@ static int gather_outputs(struct run *run, struct finish_run_job *job, struct er
 /* In the pool. */
 static void deliver(struct pool_job *base) {
     struct finish_run_job *job = (struct finish_run_job *)base;
-    for (size_t i = 0; i < job->count; i++) {
+    for (size_t i = 0; i < job->count && !job->failure; i++) {
         const struct delivery *item = &job->items[i];
         OWN_STRING parent =
             memory_copy_bytes(item->target, (size_t)(path_base_name(item->target) - item->target));
@@ -177,7 +185,9 @@ static void append_attempt(struct buffer *out, struct engine *engine, struct row
     OWN_STRING log = home_path(engine, "%s", rows_text(rows, 13));
     buffer_format(out, "{\"number\":%lld", (long long)rows_integer(rows, 10));
     append_string(out, "driver", rows_text(rows, 11));
-    append_raw(out, "recipe", rows_text(rows, 12));
+    append_raw(out, "command", rows_text(rows, 12));
+    append_raw(out, "environment", rows_text(rows, 27));
+    append_raw(out, "inputs", rows_text(rows, 28));
     append_string(out, "log", log);
     append_raw(out, "box", rows_text(rows, 14));
     append_string(out, "sandbox", rows_text(rows, 15));
@@ -195,7 +205,20 @@ static void append_attempt(struct buffer *out, struct engine *engine, struct row
     buffer_append_char(out, '}');
 }
 
-static void append_task(struct buffer *out, const struct pipeline *pipeline, struct rows *rows) {
+static void append_output_path(struct buffer *out, const struct engine *engine, struct rows *rows) {
+    size_t size = 0, left = 0;
+    const void *key = rows_bytes(rows, 7, &size);
+    (void)rows_bytes(rows, 8, &left);
+    int64_t state = rows_integer(rows, 3);
+    bool there = size == SHA256_SIZE && left == SHA256_SIZE &&
+                 (state == TASK_SUCCEEDED || state == TASK_REUSED);
+    OWN_STRING folder = there ? result_folder(engine, key) : NULL;
+    OWN_STRING path = folder ? path_join(folder, "output") : NULL;
+    append_string(out, "output_path", path);
+}
+
+static void append_task(struct buffer *out, const struct run *run, struct rows *rows) {
+    const struct pipeline *pipeline = run->pipeline;
     size_t step = (size_t)rows_integer(rows, 1);
     buffer_append(out, "{\"step\":");
     json_append_string(out, step < pipeline->step_count ? pipeline->steps[step].id : "?");
@@ -206,7 +229,10 @@ static void append_task(struct buffer *out, const struct pipeline *pipeline, str
     append_time(out, "ended", rows, 6);
     append_digest(out, "key", rows, 7);
     append_digest(out, "output", rows, 8);
+    append_output_path(out, run->engine, rows);
     append_string(out, "reason", rows_text(rows, 9));
+    append_number(out, "attempts_made", rows, 29);
+    append_number(out, "exit", rows, 30);
     append_raw(out, "result", rows_text(rows, 26));
     buffer_append(out, ",\"attempts\":[");
 }
@@ -216,9 +242,11 @@ static int append_tasks(struct run *run, struct buffer *out, struct error **err)
     OWN_ROWS rows = store_query(
         run->engine->store, err,
         "SELECT t.id, t.step, t.partition, t.state, t.cause, t.started, t.ended, t.key, t.output, "
-        "t.reason, a.number, a.driver, a.recipe, a.log, a.box, a.sandbox, a.launched, a.started, "
-        "a.ended, a.cause, a.exit, a.signal, a.peak_memory, a.cpu_user, a.cpu_system, a.detail, "
-        "t.result FROM task t LEFT JOIN attempt a ON a.task = t.id WHERE t.run = ? "
+        "t.reason, a.number, a.driver, json_extract(a.recipe, '$.command'), a.log, a.box, "
+        "a.sandbox, a.launched, a.started, a.ended, a.cause, nullif(a.exit, -1), a.signal, "
+        "a.peak_memory, a.cpu_user, a.cpu_system, a.detail, t.result, "
+        "json_extract(a.recipe, '$.environment'), json_extract(a.recipe, '$.inputs'), t.attempts, "
+        "nullif(t.exit, -1) FROM task t LEFT JOIN attempt a ON a.task = t.id WHERE t.run = ? "
         "ORDER BY t.step, t.partition, a.number",
         "i", run->id);
     if (!rows)
@@ -230,7 +258,7 @@ static int append_tasks(struct run *run, struct buffer *out, struct error **err)
         if (before >= 0 && !again)
             buffer_append(out, "]}\n");
         if (!again)
-            append_task(out, run->pipeline, rows);
+            append_task(out, run, rows);
         else
             buffer_append_char(out, ',');
         if (!rows_null(rows, 10))

@@ -7,6 +7,12 @@ char *result_folder(const struct engine *engine, const uint8_t key[SHA256_SIZE])
     return home_path(engine, "results/%.2s/%s", text, text);
 }
 
+char *result_inside(const struct task *task, const char *path, struct error **err) {
+    OWN_STRING root = result_path(task, "");
+    OWN_STRING inside = root ? path_resolve_beneath(root, path, err) : NULL;
+    return inside ? path_join(root, inside) : NULL;
+}
+
 char *result_path(const struct task *task, const char *path) {
     const struct engine *engine = task->step->run->engine;
     if (!task_has_data(task) || !task->has_output)

@@ -67,7 +67,10 @@ static void read_sources(struct pool_job *base) {
                                           : &run->parameter_sources[fan->over.index];
         if (!source->path)
             continue;
-        OWN_STRING path = path_join(source->path, fan->over.path);
+        OWN_STRING inside = path_resolve_beneath(source->path, fan->over.path, &job->problems[i]);
+        if (!inside)
+            continue;
+        OWN_STRING path = path_join(source->path, inside);
         OWN_MANIFEST below = NULL;
         if (path && *fan->over.path && fan->kind != FAN_CSV && fan->kind != FAN_JSON)
             below = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, &job->problems[i]);
@@ -132,6 +135,7 @@ static int sources_done(struct pool_job *base, struct error **err) {
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
         if (fan->kind > FAN_STEP && fan->over.kind != REFERENCE_STEP &&
+            fan->over.kind != REFERENCE_ITEM &&
             expand_from_source(run, i, &job->lists[i], take(&job->problems[i]), err) < 0)
             return -1;
     }

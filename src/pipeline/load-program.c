@@ -10,7 +10,8 @@ struct program {
 };
 
 /* Enough together to be fast, few enough for jq's limit on the size of a function. */
-#define TOGETHER 50
+#define TOGETHER      200
+#define TOGETHER_SIZE 16384
 
 void add_program(struct loader *loader, const struct node *node, const char *what,
                  const char *text) {
@@ -49,7 +50,7 @@ static void check_alone(struct loader *loader, const struct program *program) {
 }
 
 static bool is_simple(const char *text) {
-    return text[strspn(text, " \t\r\n")] && strlen(text) < EXPRESSION_MAXIMUM_PROGRAM / TOGETHER &&
+    return text[strspn(text, " \t\r\n")] && strlen(text) < TOGETHER_SIZE / 4 &&
            expression_is_balanced(text);
 }
 
@@ -72,17 +73,18 @@ static void check_group(struct loader *loader, struct program *const *list, size
 }
 
 void check_programs(struct loader *loader) {
-    struct program *group[TOGETHER], *program, *next;
-    size_t count = 0;
+    struct program *group[TOGETHER] = {0}, *program, *next;
+    size_t count = 0, size = 0;
     HASH_ITER(hh, loader->programs, program, next) {
         if (!is_simple(program->text)) {
             check_alone(loader, program);
             continue;
         }
         group[count++] = program;
-        if (count == TOGETHER) {
+        size += strlen(program->text);
+        if (count == TOGETHER || size > TOGETHER_SIZE) {
             check_group(loader, group, count);
-            count = 0;
+            count = size = 0;
         }
     }
     check_group(loader, group, count);

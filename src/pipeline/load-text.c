@@ -5,11 +5,17 @@
 static const char *const roots[] = {"params", "inputs",  "in",  "out", "partition",
                                     "item",   "results", "run", "step"};
 
+struct place_in_file {
+    const char *at, *end;
+    unsigned line, column;
+};
+
 struct rewriting {
     struct loader *loader;
     struct draft *draft; /* whose text it is */
     const struct node *whole;
     const struct node *node; /* the place of the ${…} at hand */
+    struct place_in_file place;
     struct buffer out;
 };
 
@@ -170,35 +176,42 @@ static void use_path(struct rewriting *rewriting, const char *inside) {
         buffer_format(&rewriting->out, "${%s}", inside);
 }
 
-/* Where in the file ${inside} stands: a long text may have many of them. */
+/* Escapes and indentation make a text longer in the file than it is. */
+static void start_search(struct place_in_file *place, const struct node *node) {
+    const struct source *source = node->source;
+    size_t size = 4 * node->text_size + 4000;
+    if (!source->text || node->offset > source->size)
+        return;
+    if (size > source->size - node->offset)
+        size = source->size - node->offset;
+    *place = (struct place_in_file){source->text + node->offset, source->text + node->offset + size,
+                                    node->line, node->column};
+}
+
+/* Where in the file ${inside} stands: a long text may have many of them. They come in order, so
+ * each search goes on where the last one ended. */
 static const struct node *find_use(struct rewriting *rewriting, const char *inside) {
     const struct node *whole = rewriting->whole;
-    const struct source *source = whole->source;
-    unsigned line = whole->line, column = whole->column;
-    if (!source->text || whole->offset > source->size)
-        return whole;
-    /* Escapes and indentation make a text longer in the file than it is. */
-    const char *at = source->text + whole->offset, *end = source->text + source->size;
-    if ((size_t)(end - at) > 4 * whole->text_size + 4000)
-        end = at + 4 * whole->text_size + 4000;
-    for (; at < end; at++) {
-        if (at[0] == '$' && at[1] == '{') {
-            const char *from = at + 2 + strspn(at + 2, " \t");
-            if (text_starts_with(from, inside)) {
-                struct node *place = node_new(rewriting->loader->arena, whole, NODE_STRING);
-                if (!place)
-                    return whole;
-                place->line = line;
-                place->column = column;
-                return place;
-            }
-        }
+    struct place_in_file *place = &rewriting->place;
+    for (; place->at < place->end; place->at++) {
+        const char *at = place->at;
         if (*at == '\n') {
-            line++;
-            column = 1;
-        } else if (((unsigned char)*at & 0xC0) != 0x80) {
-            column++;
+            place->line++;
+            place->column = 1;
+            continue;
         }
+        bool opens = at[0] == '$' && at[1] == '{';
+        unsigned column = place->column;
+        place->column += ((unsigned char)*at & 0xC0) != 0x80;
+        if (!opens || !text_starts_with(at + 2 + strspn(at + 2, " \t"), inside))
+            continue;
+        struct node *node = node_new(rewriting->loader->arena, whole, NODE_STRING);
+        place->at++;
+        if (!node)
+            return whole;
+        node->line = place->line;
+        node->column = column;
+        return node;
     }
     return whole;
 }
@@ -242,6 +255,7 @@ static const char *rewrite(struct loader *loader, struct draft *draft, const str
     OWN_ERROR error = NULL;
     struct rewriting rewriting = {.loader = loader, .draft = draft, .whole = node, .node = node};
     struct template_parts parts = {on_literal, on_use, &rewriting};
+    start_search(&rewriting.place, node);
     const char *result = NULL;
     if (template_walk(text, &parts, &error) == 0)
         result = loader_take(loader, &rewriting.out);

@@ -16,6 +16,31 @@ static void check_name(struct loader *loader, const struct node *key, const char
                    "`%.100s` cannot be the name of %s", key->text, what);
 }
 
+/* Looks up a name of `scope`. False when there is none. */
+static bool find_name(struct name_index *names, const struct scope *scope, const char *name,
+                      size_t *ret_index) {
+    char full[SUBPIPELINE_MAXIMUM_DEPTH * (NAME_MAXIMUM + 2) + 256];
+    int length = snprintf(full, sizeof(full), "%s%s", scope->prefix, name);
+    struct name_index *found = NULL;
+    if (length >= 0 && (size_t)length < sizeof(full))
+        HASH_FIND_STR(names, full, found);
+    if (found)
+        *ret_index = found->index;
+    return found;
+}
+
+static void add_name(struct loader *loader, struct name_index **names, const char *name,
+                     size_t index) {
+    struct name_index *item = loader_allocate(loader, sizeof(*item));
+    if (!item)
+        return;
+    item->name = name;
+    item->index = index;
+    HASH_ADD_KEYPTR(hh, *names, item->name, strlen(item->name), item);
+    if (!item->hh.tbl)
+        loader->trouble.no_memory = true;
+}
+
 /* ---------------------------------------------------------------- parameters */
 
 static void load_bounds(struct loader *loader, const struct node *node,
@@ -154,6 +179,7 @@ static void load_parameter(struct loader *loader, const struct scope *scope, con
     }
     if (type >= 0)
         load_fallback(loader, scope, mapping, key->text, &parameter);
+    add_name(loader, &loader->parameter_names, parameter.name, loader->parameter_count);
     loader->parameters[loader->parameter_count++] = parameter;
 }
 
@@ -181,33 +207,24 @@ void load_parameters(struct loader *loader, const struct scope *scope) {
 
 const struct parameter *find_parameter(const struct loader *loader, const struct scope *scope,
                                        const char *name, size_t *ret_index) {
-    size_t skip = strlen(scope->prefix);
-    for (size_t i = 0; i < loader->parameter_count; i++) {
-        const struct parameter *parameter = &loader->parameters[i];
-        if (text_starts_with(parameter->name, scope->prefix) &&
-            text_equal(parameter->name + skip, name)) {
-            if (ret_index)
-                *ret_index = i;
-            return parameter;
-        }
-    }
-    return NULL;
+    size_t index = 0;
+    if (!find_name(loader->parameter_names, scope, name, &index))
+        return NULL;
+    if (ret_index)
+        *ret_index = index;
+    return &loader->parameters[index];
 }
 
 /* -------------------------------------------------------------------- inputs */
 
 const struct pipeline_input *find_input(const struct loader *loader, const struct scope *scope,
                                         const char *name, size_t *ret_index) {
-    size_t skip = strlen(scope->prefix);
-    for (size_t i = 0; i < loader->input_count; i++) {
-        const struct pipeline_input *input = &loader->inputs[i];
-        if (text_starts_with(input->name, scope->prefix) && text_equal(input->name + skip, name)) {
-            if (ret_index)
-                *ret_index = i;
-            return input;
-        }
-    }
-    return NULL;
+    size_t index = 0;
+    if (!find_name(loader->input_names, scope, name, &index))
+        return NULL;
+    if (ret_index)
+        *ret_index = index;
+    return &loader->inputs[index];
 }
 
 bool declare_input(struct loader *loader, struct pipeline_input input) {
@@ -219,6 +236,7 @@ bool declare_input(struct loader *loader, struct pipeline_input input) {
         loader->trouble.no_memory = true;
         return false;
     }
+    add_name(loader, &loader->input_names, input.name, loader->input_count);
     loader->inputs[loader->input_count++] = input;
     return true;
 }

@@ -244,6 +244,8 @@ static void load_document(struct loader *loader, struct node *document) {
 
 static void loader_release(struct loader *loader) {
     HASH_CLEAR(hh, loader->by_id);
+    HASH_CLEAR(hh, loader->parameter_names);
+    HASH_CLEAR(hh, loader->input_names);
     forget_programs(loader);
     for (size_t i = 0; i < loader->draft_count; i++)
         memory_free(loader->drafts[i]->edges);

@@ -39,6 +39,13 @@ struct condition {
 
 struct program;
 
+/* Full name -> index, of parameters and of inputs. */
+struct name_index {
+    const char *name;
+    size_t index;
+    UT_hash_handle hh;
+};
+
 /* ${results.STEP…} in a step's texts: the step must wait for STEP. */
 struct result_use {
     size_t step;
@@ -85,6 +92,7 @@ struct loader {
     struct scope **scopes; /* the whole first; callers before what they call */
     size_t scope_count, scope_capacity;
     bool medperf;
+    struct name_index *parameter_names, *input_names;
     struct program *programs; /* jq to be checked */
 };
 

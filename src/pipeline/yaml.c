@@ -250,7 +250,7 @@ static bool reserve_pairs(struct reader *reader, struct node *node, size_t count
 }
 
 /* Keys are found by looking through all of them: this keeps that cheap. */
-#define MAPPING_MAXIMUM 20000
+#define MAPPING_MAXIMUM 1000
 
 static void finish_mapping(struct reader *reader, struct level *level) {
     struct node *node = level->node;
@@ -392,6 +392,29 @@ static void parse(struct reader *reader, const char *text, size_t size) {
     fy_diag_destroy(diag);
 }
 
+/* libfyaml scans a nested flow collection whole before its first event, at hundreds of bytes for
+ * each bracket: what is nested absurdly is refused before it comes to that. Brackets in texts are
+ * counted too, which is why the bound is far above NODE_MAXIMUM_DEPTH. */
+#define BRACKETS_MAXIMUM 2000
+
+static bool check_brackets(struct reader *reader, const char *text, size_t size) {
+    size_t depth = 0;
+    unsigned line = 1;
+    for (size_t i = 0; i < size; i++) {
+        char c = text[i];
+        line += c == '\n';
+        if (c == '[' || c == '{')
+            depth++;
+        else if ((c == ']' || c == '}') && depth)
+            depth--;
+        if (depth > BRACKETS_MAXIMUM) {
+            fail(reader, line, 1, NULL, "nested more than %d levels deep", NODE_MAXIMUM_DEPTH);
+            return false;
+        }
+    }
+    return true;
+}
+
 struct node *yaml_parse(struct arena *arena, const struct source *source, struct trouble *trouble) {
     OWN_MEMORY(struct reader) reader = memory_allocate(sizeof(*reader));
     if (!reader) {
@@ -412,7 +435,7 @@ struct node *yaml_parse(struct arena *arena, const struct source *source, struct
         fail(reader, 0, 0, NULL, "the file is larger than %zu MiB", YAML_MAXIMUM_SIZE >> 20);
     else if (!text_is_utf8(text, size))
         fail(reader, 0, 0, "save it as UTF-8", "the file is not text in UTF-8");
-    else if (size)
+    else if (size && check_brackets(reader, text, size))
         parse(reader, text, size);
     if (!reader->failed && !reader->root)
         fail(reader, 0, 0, NULL, "the file is empty");

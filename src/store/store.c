@@ -68,8 +68,12 @@ static int migrate(struct store *store, const struct store_migrations *migration
         return error_set(err, ERROR_NOT_FOUND, "the database has not been made yet");
     if (read_only) {
         error_set(err, ERROR_UNSUPPORTED, "the database was written by an older glovebox");
-        return error_hint(err, "any command that writes, such as `glovebox gc`, brings it up to date");
+        return error_hint(err,
+                          "any command that writes, such as `glovebox gc`, brings it up to date");
     }
+    OWN_STRING pragma = memory_format("PRAGMA user_version = %d", migrations->count);
+    if (!pragma)
+        return error_set_memory(err);
     if (store_begin(store, err) < 0)
         return -1;
     /* Another program may have done it while we waited for the lock. */
@@ -78,11 +82,6 @@ static int migrate(struct store *store, const struct store_migrations *migration
     for (int next = (int)version; next < migrations->count; next++)
         if (store_script(store, migrations->scripts[next], err) < 0)
             goto failed;
-    OWN_STRING pragma = memory_format("PRAGMA user_version = %d", migrations->count);
-    if (!pragma) {
-        error_set_memory(err);
-        goto failed;
-    }
     if (store_script(store, pragma, err) < 0)
         goto failed;
     return store_commit(store, err);

@@ -611,19 +611,19 @@ steps:
     assert [attempt['number'] for attempt in burn['attempts']] == [1, 2]
     for attempt in burn['attempts']:
         assert attempt['exit'] == 5 and attempt['cause'] == 'exit' and attempt['signal'] == 0
-        assert 'i=$((i+1))' in attempt['recipe']['command'][2]
+        assert 'i=$((i+1))' in attempt['command'][2]
         assert 'no capabilities' in attempt['sandbox']
         assert attempt['box']['mode'] == 'sealed' and attempt['box']['network'] == 'none'
         assert attempt['box']['memory'] == 200 * 1024 * 1024 or attempt['box']['memory'] == 2e8
         assert attempt['box']['cpus'] == 1 and attempt['box']['timeout'] == 60000
         assert {'target': '/in', 'writable': False} in attempt['box']['mounts']
-        assert len(attempt['recipe']['inputs']['in']['digest']) == 64
+        assert len(attempt['inputs']['in']['digest']) == 64
         assert attempt['started'] <= attempt['ended']
         assert attempt['peak_memory'] > 100000
         assert attempt['cpu_user'] + attempt['cpu_system'] > 1000
         assert os.path.getsize(attempt['log']) == 2 and open(attempt['log']).read() == 'x\n'
     [attempt] = lab.record()['fine']['attempts']
-    assert attempt['recipe']['command'] == ['/bin/echo', '4']
+    assert attempt['command'] == ['/bin/echo', '4']
     assert lab.log('fine') == '4\n'
 
 

@@ -73,6 +73,40 @@ TEST(walks_in_order_and_links_without_following) {
     CHECK(tree_remove(AT_FDCWD, root, NULL) == 0);
 }
 
+static void check_beneath(const char *root, const char *path, const char *expected,
+                          enum error_code code) {
+    OWN_ERROR error = NULL;
+    OWN_STRING inside = path_resolve_beneath(root, path, &error);
+    CHECK_TEXT(inside, expected);
+    if (!expected && CHECK(error != NULL))
+        CHECK_INTEGER(error->code, code);
+}
+
+TEST(paths_are_resolved_beneath_their_root) {
+    OWN_STRING root = scratch();
+    REQUIRE(root);
+    OWN_FD fd = file_open(AT_FDCWD, root, O_RDONLY | O_DIRECTORY, 0, NULL);
+    REQUIRE(fd >= 0);
+    CHECK(directory_make(fd, "a/b", 0755, NULL) == 0);
+    CHECK(file_write_atomic(fd, "a/b/file", "1", 1, 0644, NULL) == 0);
+    CHECK(symlinkat("b/file", fd, "a/inside") == 0);
+    CHECK(symlinkat("../..", fd, "a/up") == 0);
+    CHECK(symlinkat("/etc", fd, "a/absolute") == 0);
+    CHECK(symlinkat("loop", fd, "loop") == 0);
+    check_beneath(root, "", "", 0);
+    check_beneath(root, "a/b/file", "a/b/file", 0);
+    check_beneath(root, "a/inside", "a/b/file", 0);
+    check_beneath(root, "a/..", "", 0);
+    check_beneath(root, "..", NULL, ERROR_DENIED);
+    check_beneath(root, "a/up", NULL, ERROR_DENIED);
+    check_beneath(root, "a/absolute", NULL, ERROR_DENIED);
+    check_beneath(root, "a/absolute/passwd", NULL, ERROR_DENIED);
+    check_beneath(root, "/etc", NULL, ERROR_DENIED);
+    check_beneath(root, "none", NULL, ERROR_NOT_FOUND);
+    check_beneath(root, "loop", NULL, ERROR_IO);
+    CHECK(tree_remove(AT_FDCWD, root, NULL) == 0);
+}
+
 TEST(processes_are_spawned_and_told_apart) {
     static const char *const argv[] = {"/bin/sh", "-c", "exit 7", NULL};
     struct process_options options = {.argv = argv, .input = -1, .output = -1, .error = -1};

@@ -129,7 +129,7 @@ TEST(uids_follow_the_key) {
     CHECK(!text_equal(a, c));
     OWN_BUFFER again = {0};
     OWN_DICOM fourth = cleaned(SAMPLE_EXPLICIT, 1, &again, NULL);
-    CHECK(again.size == one.size && memcmp(again.data, one.data, one.size) == 0);
+    CHECK(fourth && again.size == one.size && memcmp(again.data, one.data, one.size) == 0);
 }
 
 TEST(odd_representations_do_not_hide_a_name) {

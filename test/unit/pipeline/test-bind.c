@@ -121,6 +121,34 @@ TEST(a_sub_pipelines_values_follow_its_callers) {
     memory_free(actual);
 }
 
+TEST(failing_allocations_are_survived) {
+    OWN_PIPELINE pipeline = parse(
+        "params: {l: {type: list, pattern: '[a-z]'}, c: {choices: [x, y]}, i: {type: integer}}\n"
+        "inputs: {d: {}}\nsteps: [{id: a, command: a}]\n",
+        "p.yaml");
+    REQUIRE(pipeline);
+    OWN_JSON given = json_pack("{s:s, s:s, s:s}", "l", "a,b", "c", "y", "i", "4");
+    OWN_JSON where = json_pack("{s:s}", "d", "/");
+    for (uint64_t n = 1; n < 1000; n++) {
+        struct diagnostics diagnostics = {0};
+        OWN_ERROR error = NULL;
+        memory_fail_at(n);
+        OWN_JSON values = pipeline_bind_parameters(pipeline, given, &diagnostics, &error);
+        OWN_JSON inputs =
+            values ? pipeline_bind_inputs(pipeline, where, &diagnostics, &error) : NULL;
+        uint64_t made = memory_fail_at(0);
+        if (values && inputs)
+            CHECK(json_integer_value(json_object_get(values, "i")) == 4 &&
+                  json_array_size(json_object_get(values, "l")) == 2);
+        diagnostics_release(&diagnostics);
+        if (made < n) {
+            CHECK(values && inputs);
+            return;
+        }
+    }
+    tap_fail(__FILE__, __LINE__, "it never binds");
+}
+
 TEST(medperfs_folders_are_made) {
     REQUIRE(chdir(folder) == 0);
     OWN_PIPELINE pipeline = parse("steps:\n- id: a\n  type: command\n  command: x\n  mounts:\n"
