@@ -185,9 +185,68 @@ static void on_prepare(uv_prepare_t *handle) {
         stop_with(drive, NULL);
 }
 
+/* Names of the runs under way that were made since we last looked, and of the one we are here for.
+ */
+static json_t *list_new(struct engine *engine, const char *wanted, struct error **err) {
+    OWN_JSON names = json_array();
+    OWN_ROWS rows = store_query(engine->store, err,
+                                "SELECT name, id FROM run WHERE (state IN (0, 1) AND id > ?) OR "
+                                "name = ? ORDER BY id",
+                                "is", engine->newest, wanted);
+    if (!rows || !names)
+        return NULL;
+    int more;
+    while ((more = rows_next(rows, err)) > 0) {
+        json_array_append_new(names, json_string(rows_text(rows, 0)));
+        if (rows_integer(rows, 1) > engine->newest)
+            engine->newest = rows_integer(rows, 1);
+    }
+    return more < 0 ? NULL : take(&names);
+}
+
+/* It cannot even be loaded: that is said once, not at every drive. */
+static int give_up(struct engine *engine, const char *name, const struct error *problem,
+                   struct error **err) {
+    log_message(LOG_WARNING, "run %s cannot be taken up: %s", name, problem->message);
+    if (engine_write(engine, err) < 0)
+        return -1;
+    return store_run(engine->store, err,
+                     "UPDATE run SET state = ?, note = ?, ended = ? WHERE name = ?", "isis",
+                     (int64_t)RUN_FAILED, problem->message, clock_wall(), name);
+}
+
+static int take_up_new(struct engine *engine, const char *wanted, int64_t *ret_id,
+                       struct error **err) {
+    OWN_JSON names = list_new(engine, wanted, err);
+    if (!names)
+        return -1;
+    size_t index;
+    json_t *name;
+    json_array_foreach(names, index, name) {
+        const char *text = json_string_value(name);
+        struct run *run = NULL;
+        OWN_ERROR problem = NULL;
+        if (drive_take_up(engine, text, &run, &problem) == 0) {
+            if (text_equal(text, wanted))
+                *ret_id = run->id;
+            continue;
+        }
+        if (problem->code == ERROR_MEMORY)
+            return error_move(err, take(&problem));
+        if (give_up(engine, text, problem, err) < 0)
+            return -1;
+        if (text_equal(text, wanted))
+            return store_in_transaction(engine->store) && store_commit(engine->store, err) < 0
+                       ? -1
+                       : error_move(err, take(&problem));
+    }
+    return 0;
+}
+
 static int poll_all(struct engine *engine, struct error **err) {
     bool any = false;
-    if (commands_apply(engine, &any, err) < 0)
+    int64_t none = 0;
+    if (take_up_new(engine, "", &none, err) < 0 || commands_apply(engine, &any, err) < 0)
         return -1;
     int64_t now = clock_wall();
     for (struct run *run = engine->runs; run; run = run->next) {
@@ -255,38 +314,6 @@ int drive_take_up(struct engine *engine, const char *name, struct run **ret, str
     return expand_ready(*ret, err);
 }
 
-static int take_up_all(struct engine *engine, const char *wanted, int64_t *ret_id,
-                       struct error **err) {
-    OWN_JSON names = json_array();
-    struct rows *rows = store_query(
-        engine->store, err, "SELECT name FROM run WHERE state IN (0, 1) OR name = ?", "s", wanted);
-    if (!rows || !names)
-        return -1;
-    int more;
-    while ((more = rows_next(rows, err)) > 0)
-        json_array_append_new(names, json_string(rows_text(rows, 0)));
-    rows_close(rows);
-    if (more < 0)
-        return -1;
-    size_t index;
-    json_t *name;
-    json_array_foreach(names, index, name) {
-        struct run *run = NULL;
-        bool ours = text_equal(json_string_value(name), wanted);
-        struct error *problem = NULL;
-        if (drive_take_up(engine, json_string_value(name), &run, &problem) < 0) {
-            if (ours || problem->code == ERROR_MEMORY)
-                return error_move(err, problem);
-            log_message(LOG_WARNING, "a run cannot be taken up: %s", problem->message);
-            error_free(problem);
-            continue;
-        }
-        if (ours)
-            *ret_id = run->id;
-    }
-    return 0;
-}
-
 void drive_forget(struct engine *engine) {
     while (engine->flights) {
         struct flight *flight = engine->flights;
@@ -304,6 +331,7 @@ void drive_forget(struct engine *engine) {
         engine->runs = run->next;
         run_free(run);
     }
+    engine->newest = 0;
     engine->cpus_taken = 0;
     engine->memory_taken = 0;
     engine->gpus_taken = 0;
@@ -368,7 +396,7 @@ static int lead(struct drive *drive, const char *name, struct error **err) {
     engine->dirty = true;
     int result = open_compute(engine, err);
     if (result == 0)
-        result = take_up_all(engine, name, &drive->run_id, err);
+        result = take_up_new(engine, name, &drive->run_id, err);
     if (result == 0)
         result = start_handles(drive, err);
     if (result == 0) {

@@ -221,12 +221,12 @@ static json_t *describe_box(const struct flight *flight) {
     for (size_t i = 0; mounts && i < flight->mount_count; i++)
         json_array_append_new(mounts, json_pack("{s:s, s:b}", "target", flight->mounts[i].target,
                                                 "writable", (int)flight->mounts[i].writable));
-    return json_pack(
-        "{s:s, s:s, s:f, s:I, s:I, s:o}", "mode", step->box == BOX_WISH_SEALED ? "sealed" : "off",
-        "network", step->network ? step->network : "none", "cpus",
-        flight->task->step->resources.cpus, "memory",
-        (json_int_t)flight->task->step->resources.memory, "timeout", (json_int_t)step->timeout,
-        "mounts", mounts);
+    return json_pack("{s:s, s:s, s:f, s:I, s:I, s:o}", "mode",
+                     step->box == BOX_WISH_SEALED ? "sealed" : "off", "network",
+                     step->network ? step->network : "none", "cpus",
+                     flight->task->step->resources.cpus, "memory",
+                     (json_int_t)flight->task->step->resources.memory, "timeout",
+                     (json_int_t)step->timeout, "mounts", mounts);
 }
 
 static int save_intent(struct flight *flight, struct error **err) {

@@ -166,6 +166,7 @@ struct engine {
     uint64_t memory_taken;
     unsigned gpus_taken;
     uv_loop_t *loop;
+    int64_t newest; /* id of the newest run that was taken up */
     bool driving, dirty;
     struct error *failure; /* ends the drive */
     struct run *runs;
