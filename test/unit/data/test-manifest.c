@@ -90,7 +90,7 @@ TEST(trees_that_differ_only_in_their_shape_differ) {
 
 TEST(every_entry_is_found_whatever_its_name) {
     OWN_STRING root = scratch();
-    static const char *const names[] = {"a",       "a b",     "a-b", "a.b",    "a/b",    "a0",
+    static const char *const names[] = {"a",       "a b",     "a-b", "a.b",    "a/b",      "a0",
                                         "a\nb",    "a\\nb",   "a\\", "A",      "\xc3\xa9", "-",
                                         "a/b.c/d", "a/b/c/d", "~",   "a/b c/d"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

@@ -58,11 +58,16 @@ TEST(mistakes_in_a_table) {
     static const struct {
         const char *text, *key, *says;
     } tables[] = {
-        {"s,n\na,1\na,2\n", "s", "same key"},     {"s,n\na,1\n", "t", "no column \"t\""},
-        {"s,n\na\n", "s", "line 2"},              {"s,n\na,1,2\n", "s", "line 2"},
-        {"s,n\n\"a,1\n", "s", "never closed"},    {"s,n\n\"a\"b,1\n", "s", "closing quote"},
-        {"s,n\n,1\n", "s", "empty name"},         {"s,n\n\xff,1\n", "s", "UTF-8"},
-        {"s,n\n1,\"\n\n\n\"\nx\n", "s", "line 6"}, {"", "s", "no column"},
+        {"s,n\na,1\na,2\n", "s", "same key"},
+        {"s,n\na,1\n", "t", "no column \"t\""},
+        {"s,n\na\n", "s", "line 2"},
+        {"s,n\na,1,2\n", "s", "line 2"},
+        {"s,n\n\"a,1\n", "s", "never closed"},
+        {"s,n\n\"a\"b,1\n", "s", "closing quote"},
+        {"s,n\n,1\n", "s", "empty name"},
+        {"s,n\n\xff,1\n", "s", "UTF-8"},
+        {"s,n\n1,\"\n\n\n\"\nx\n", "s", "line 6"},
+        {"", "s", "no column"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
         OWN_STRING names = csv(tables[i].text, tables[i].key);
@@ -73,7 +78,8 @@ TEST(mistakes_in_a_table) {
 
 TEST(folders_and_globs) {
     OWN_STRING root = scratch();
-    static const char *const files[] = {"b/x/1.txt", "a/y/2.txt", "a/z/3.dat", "top.txt", ".h/4.txt"};
+    static const char *const files[] = {"b/x/1.txt", "a/y/2.txt", "a/z/3.dat", "top.txt",
+                                        ".h/4.txt"};
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         OWN_STRING full = path_join(root, files[i]);
         OWN_STRING parent = memory_copy_bytes(full, (size_t)(path_base_name(full) - full));
