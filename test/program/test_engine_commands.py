@@ -639,3 +639,35 @@ def test_an_ambiguous_name(lab):
     lab.run(text)
     done = lab.glovebox('status', 'hold', status=None)
     assert done.returncode != 0 and 'hold-1' in done.stderr and 'hold-2' in done.stderr
+
+
+def test_a_storm_of_commands_while_tasks_end(lab):
+    """Each command rebuilds the run in memory, while outputs are hashed and stored beside it."""
+    program = lab.start('''
+name: storm
+steps:
+  - {id: list, command: 'echo "[1,2,3,4,5,6,7,8,9,10,11,12]" > /out/l'}
+  - {id: bad, on_failure: continue, command: 'exit 1'}
+  - {id: look, type: manual_approval}
+  - id: work
+    foreach: {json: list/l}
+    resources: {cpus: 0.5}
+    command: 'for i in $(seq 150); do echo ${item} $i > /out/$i; done'
+  - {id: sum, in: work, command: 'cat /in/*/* | wc -l > /out/n'}
+''')
+    wait_until(lambda: lab.newest() and lab.states().get('bad') == 'failed')
+    retries = 0
+    while program.poll() is None and lab.states().get('sum') != 'succeeded':
+        lab.glovebox('retry', 'last', 'bad')
+        lab.glovebox('pause', 'last')
+        lab.glovebox('resume', 'last', '--detach', status=None)
+        retries += 1
+    lab.glovebox('decide', 'last', 'look', 'approve', '--no-resume')
+    program.communicate(timeout=30)
+    lab.glovebox('resume', 'last', '--follow', status=1)
+    wait_until(lambda: not lab.programs())
+    tasks = lab.tasks()
+    assert lab.output('sum', 'n') == '1800\n'
+    assert all(tasks['work@%d' % n]['attempts'] == 1 for n in range(1, 13)), 'nothing ran twice'
+    assert tasks['sum']['attempts'] == tasks['look']['attempts'] + 1 == 1
+    assert retries and tasks['bad']['attempts'] > 1 and tasks['bad']['state'] == 'failed'
