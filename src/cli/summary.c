@@ -56,15 +56,16 @@ static void outputs(const struct summary *summary) {
     }
 }
 
-/* What went wrong outside any task: an input that cannot be read, a fan that found nothing. */
-static void problems(const struct summary *summary) {
-    const json_t *list = json_object_get(summary->status, "problems"), *problem;
+/* What concerns the run as a whole: an input that cannot be read, a limit that does not hold. */
+static void remarks(const struct summary *summary, const char *key, const char *word,
+                    enum style style) {
+    const json_t *list = json_object_get(summary->status, key), *remark;
     size_t i;
-    json_array_foreach(list, i, problem) {
-        const char *hint = json_get_string(problem, "hint", "");
-
-        style_text(summary->out, summary->terminal->colour, STYLE_BAD, "problem: ");
-        text_append_printable(summary->out, json_get_string(problem, "message", ""));
+    json_array_foreach(list, i, remark) {
+        const char *hint = json_get_string(remark, "hint", "");
+        style_text(summary->out, summary->terminal->colour, style, word);
+        buffer_append(summary->out, ": ");
+        text_append_printable(summary->out, json_get_string(remark, "message", ""));
         if (*hint) {
             buffer_append(summary->out, "\n  hint: ");
             text_append_printable(summary->out, hint);
@@ -158,7 +159,8 @@ int summary_append(struct engine *engine, const char *run, const struct terminal
     const char *state = json_get_string(status, "state", "");
     if (with_head)
         head(&summary);
-    problems(&summary);
+    remarks(&summary, "problems", "problem", STYLE_BAD);
+    remarks(&summary, "warnings", "warning", STYLE_ASK);
     failures(&summary);
     people(&summary);
     bool left = text_equal(state, "running") || text_equal(state, "planned");

@@ -186,3 +186,15 @@ void describe_sandbox(const struct record *record, struct buffer *ret) {
     else if (flags & SANDBOX_PROCESSES_USER)
         buffer_append(ret, "; processes: rlimit of the user");
 }
+
+const char *describe_weaker(const struct record *record) {
+    bool memory = record->sandbox & SANDBOX_MEMORY_PROCESS,
+         cpu = record->sandbox & SANDBOX_CPU_NONE;
+    if (memory && cpu)
+        return "no cgroup is to be had here: memory is limited for each process alone, and "
+               "processor "
+               "time is not limited";
+    if (memory)
+        return "no memory cgroup is to be had here: memory is limited for each process alone";
+    return cpu ? "no cpu cgroup is to be had here: processor time is not limited" : "";
+}

@@ -82,6 +82,7 @@ static void report(struct compute *compute, struct known *known) {
                                .cpu_user = record.cpu_user,
                                .cpu_system = record.cpu_system,
                                .detail = buffer_text(&detail),
+                               .weaker = describe_weaker(&record),
                                .sandbox = buffer_text(&sandbox)};
     known->reported = true;
     compute->waiting[known->boxed]--;
@@ -424,6 +425,7 @@ static int process_usage(struct compute *compute, const char *name, struct exit_
                                 .cpu_user = answer.cpu_user,
                                 .cpu_system = answer.cpu_system,
                                 .detail = "",
+                                .weaker = "",
                                 .sandbox = ""};
     return 0;
 }

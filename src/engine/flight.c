@@ -486,6 +486,17 @@ static int save_end(const struct flight *flight, struct error **err) {
                      flight->detail, flight->sandbox, flight->task->id, (int64_t)flight->number);
 }
 
+/* A limit that does not hold must not be a secret of the record: it is said once a run. */
+static int warn_once(struct run *run, const char *weaker, struct error **err) {
+    if (run->warned || !weaker || !*weaker)
+        return 0;
+    run->warned = true;
+    return event_add(run->engine, run->id, 0, "warning",
+                     json_pack("{s:s, s:s}", "message", weaker, "hint",
+                               "`glovebox doctor` says what would help"),
+                     err);
+}
+
 void flight_exited(void *context, const struct exit_report *report) {
     struct engine *engine = context;
     struct flight *flight = find_flight(engine, report->name);
@@ -498,11 +509,14 @@ void flight_exited(void *context, const struct exit_report *report) {
     flight->report.name = NULL;
     flight->report.detail = NULL;
     flight->report.sandbox = NULL;
+    flight->report.weaker = NULL;
     flight->sandbox = memory_copy_string(report->sandbox);
     flight->detail = memory_copy_string(report->detail);
     flight->task->exit = report->exit_code;
     engine_touch(engine);
-    int result = report->cause == CAUSE_NONE ? flight_finish(flight, &problem)
+    int result = warn_once(flight->task->step->run, report->weaker, &problem);
+    if (result == 0)
+        result = report->cause == CAUSE_NONE ? flight_finish(flight, &problem)
                                              : flight_failed(flight, &problem);
     if (result < 0)
         engine_fail(engine, problem);

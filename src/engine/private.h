@@ -138,6 +138,7 @@ struct run {
     bool undone;             /* a fan was taken back by it */
     bool stopping;           /* a failure ended it: nothing new starts but clean-up */
     bool dropped_any;        /* some results lost their bytes by gc */
+    bool warned;             /* that limits are weaker than was asked for */
     bool cancelling;
     bool finishing; /* outputs are being delivered */
     bool ended;

@@ -241,16 +241,18 @@ static int add_tasks(struct engine *engine, int64_t run, const struct pipeline *
     return more;
 }
 
-static int add_problems(struct engine *engine, int64_t run, json_t *status, struct error **err) {
+/* What went wrong, or is weaker than it should be, since the run last began to move. */
+static int add_said(struct engine *engine, int64_t run, const char *kind, const char *name,
+                    json_t *status, struct error **err) {
     json_t *list = json_array();
-    if (!list || json_object_set_new(status, "problems", list) < 0)
+    if (!list || json_object_set_new(status, name, list) < 0)
         return error_set_memory(err);
-    OWN_ROWS rows = store_query(
-        engine->store, err,
-        "SELECT data FROM event WHERE run = ? AND kind = 'problem' AND kind <> 'state' AND "
-        "id > coalesce((SELECT max(id) FROM event WHERE run = ? AND "
-        "kind = 'run' AND kind <> 'state' AND data LIKE '%\"running\"%'), 0) LIMIT 20",
-        "ii", run, run);
+    OWN_ROWS rows =
+        store_query(engine->store, err,
+                    "SELECT data FROM event WHERE run = ?1 AND kind = ?2 AND kind <> 'state' AND "
+                    "id > coalesce((SELECT max(id) FROM event WHERE run = ?1 AND "
+                    "kind = 'run' AND kind <> 'state' AND data LIKE '%\"running\"%'), 0) LIMIT 20",
+                    "is", run, kind);
     if (!rows)
         return -1;
     int more;
@@ -288,7 +290,9 @@ json_t *engine_status(struct engine *engine, const char *run, struct error **err
         add_tasks(engine, id, pipeline, TASK_DECIDING, status, "waiting", err) < 0 ||
         add_tasks(engine, id, pipeline, TASK_FAILED, status, "failed", err) < 0 ||
         add_tasks(engine, id, pipeline, TASK_RUNNING, status, "running", err) < 0 ||
-        add_problems(engine, id, status, err) < 0 || add_outputs(engine, id, status, err) < 0)
+        add_said(engine, id, "problem", "problems", status, err) < 0 ||
+        add_said(engine, id, "warning", "warnings", status, err) < 0 ||
+        add_outputs(engine, id, status, err) < 0)
         return NULL;
     return take(&status);
 }
