@@ -10,11 +10,50 @@ struct victim {
     uint64_t bytes;
 };
 
-/* A result is needed while a run under way stands on it. */
+/* What the outputs of the home's runs are, into the table `kept`. */
+static int keep_outputs_of(struct engine *engine, const char *name, struct error **err) {
+    OWN_PIPELINE pipeline = engine_pipeline(engine, name, err);
+    if (!pipeline)
+        return -1;
+    for (size_t i = 0; i < pipeline->output_count; i++)
+        if (pipeline->outputs[i].from.kind == REFERENCE_STEP &&
+            store_run(engine->store, err,
+                      "INSERT OR IGNORE INTO kept SELECT key FROM task JOIN run ON "
+                      "run.id = task.run WHERE run.name = ? AND step = ? AND key IS NOT NULL",
+                      "si", name, (int64_t)pipeline->outputs[i].from.index) < 0)
+            return -1;
+    return 0;
+}
+
+static int keep_outputs(struct engine *engine, struct error **err) {
+    if (store_script(engine->store,
+                     "CREATE TEMP TABLE IF NOT EXISTS kept(key BLOB PRIMARY KEY) WITHOUT ROWID;"
+                     "DELETE FROM kept;",
+                     err) < 0)
+        return -1;
+    OWN_JSON names = json_array();
+    struct rows *rows = store_query(engine->store, err, "SELECT name FROM run", "");
+    int more = rows && names ? 0 : -1;
+    while (more >= 0 && (more = rows_next(rows, err)) > 0)
+        if (json_array_append_new(names, json_string(rows_text(rows, 0))) < 0)
+            more = error_set_memory(err);
+    rows_close(rows);
+    if (more < 0)
+        return -1;
+    size_t index;
+    json_t *name;
+    json_array_foreach(names, index, name) {
+        if (keep_outputs_of(engine, json_string_value(name), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* A result is needed while a run under way stands on it, or hands it over. */
 static const char victims_sql[] =
     "SELECT key, bytes FROM result WHERE dropped IS NULL AND files > 0 AND used < ? AND NOT EXISTS("
     "SELECT 1 FROM task JOIN run ON run.id = task.run WHERE run.state < 4 AND task.key = "
-    "result.key)";
+    "result.key) AND key NOT IN (SELECT key FROM kept)";
 
 static int list_victims(struct engine *engine, int64_t before, struct victim **ret,
                         size_t *ret_count, struct error **err) {
@@ -89,7 +128,9 @@ int engine_gc(struct engine *engine, int64_t older_than, bool dry_run, struct gc
         return -1;
     struct victim *victims = NULL;
     size_t count = 0;
-    int result = list_victims(engine, clock_wall() - older_than + 1, &victims, &count, err);
+    int result = keep_outputs(engine, err);
+    if (result == 0)
+        result = list_victims(engine, clock_wall() - older_than + 1, &victims, &count, err);
     for (size_t i = 0; i < count && result == 0; i++) {
         ret->results++;
         ret->bytes += victims[i].bytes;
