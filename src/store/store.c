@@ -90,6 +90,21 @@ failed:
     return -1;
 }
 
+/* Two programs that make one database at once: SQLite does not wait for the other one when it
+ * changes the journal's mode, so we do. */
+static int set_up(struct store *store, const char *settings, struct error **err) {
+    int64_t until = clock_monotonic() + BUSY_MILLISECONDS;
+    for (;;) {
+        struct error *problem = NULL;
+        if (store_script(store, settings, &problem) == 0)
+            return 0;
+        if (problem->code != ERROR_BUSY || clock_monotonic() > until)
+            return error_move(err, problem);
+        error_free(problem);
+        usleep(5000);
+    }
+}
+
 /* A home on a read-only disk can still be read. There is no log beside the database then, nor
  * anybody who writes; SQLite would make files for both, unless it is told. */
 static bool is_frozen(const char *path) {
@@ -144,7 +159,7 @@ int store_open(const char *path, const struct store_migrations *migrations, unsi
     const char *settings = flags & STORE_DURABLE
                                ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                                : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;";
-    if (!read_only && store_script(store, settings, err) < 0)
+    if (!read_only && set_up(store, settings, err) < 0)
         return error_wrap(err, "%s", path);
     if (store_script(store,
                      "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;"

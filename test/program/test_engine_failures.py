@@ -245,8 +245,8 @@ def test_limits_count_the_runs_of_a_home_together(lab):
     path = lab.glovebox.pipeline(BUSY % ('', 'resources: {cpus: %d}' % os.cpu_count()))
     programs = [lab.glovebox.start('run', path, '-i', 'judge=%s' % lab.judge()) for _ in range(2)]
     for program in programs:
-        assert program.wait(timeout=60) == 0
-        program.communicate()
+        out, err = program.communicate(timeout=60)
+        assert program.returncode == 0, out + err
     assert len(lab.judged()) == 32 and most_at_once(lab.judged()) == 1
 
 

@@ -374,6 +374,17 @@ def test_two_homes_know_nothing_of_each_other(lab, chain, tmp_path):
     assert [run['run'] for run in runs] == ['chain-1'] and runs[0]['tasks']['succeeded'] == 5
 
 
+def test_many_programs_make_one_home_at_once(lab):
+    path = lab.glovebox.pipeline(HELLO)
+    for round in range(4):
+        home = lab.folder / ('home%d' % round)
+        programs = [lab.glovebox.start('run', path, '--home', home) for _ in range(6)]
+        for program in programs:
+            out, err = program.communicate(timeout=60)
+            assert program.returncode == 0, out + err
+        assert len(lab.glovebox('runs', '--home', home, '--json').json) == 6
+
+
 # ----------------------------------------------------------------------- scale
 
 
