@@ -19,6 +19,17 @@ def pytest_configure(config):
         pytest.exit('there is no %s: script/build makes it' % BINARY, returncode=2)
 
 
+# Modules that take long as a whole: retries, kills, timeouts need time to pass.
+SLOW_MODULES = ('test_engine_commands', 'test_engine_failures', 'test_engine_fan',
+                'test_engine_flow', 'test_engine_home', 'test_engine_survival')
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.module.__name__.rpartition('.')[2] in SLOW_MODULES:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope='session')
 def root():
     """The folder of the checkout."""
