@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 static int check_selection(const struct pipeline *pipeline, const struct run_request *request,
                            struct error **err) {
@@ -66,9 +67,22 @@ static int insert_run(struct engine *engine, const struct pipeline *pipeline,
     return 0;
 }
 
+/* Better now than after days of work. */
+static int check_output(const char *path, struct error **err) {
+    OWN_ERROR problem = NULL;
+    if (!path)
+        return 0;
+    if (directory_make(AT_FDCWD, path, 0755, &problem) < 0)
+        return error_set(err, ERROR_INVALID, "outputs cannot go there: %s", problem->message);
+    if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
+        return error_set(err, ERROR_INVALID, "outputs cannot go there: %s is not writable", path);
+    return 0;
+}
+
 int engine_create_run(struct engine *engine, const struct pipeline *pipeline,
                       const struct run_request *request, char **ret_name, struct error **err) {
-    if (check_selection(pipeline, request, err) < 0 || store_begin(engine->store, err) < 0)
+    if (check_selection(pipeline, request, err) < 0 || check_output(request->output, err) < 0 ||
+        store_begin(engine->store, err) < 0)
         return -1;
     if (insert_run(engine, pipeline, request, ret_name, err) == 0 &&
         store_commit(engine->store, err) == 0)

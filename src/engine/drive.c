@@ -146,10 +146,12 @@ static int turn(struct engine *engine, struct error **err) {
         for (struct run *run = engine->runs; run; run = run->next)
             if (settle_run(run, err) < 0)
                 return -1;
+        if (engine->failure) { /* what a callback left half done must not be committed */
+            store_rollback(engine->store);
+            return error_move(err, take(&engine->failure));
+        }
         if (store_in_transaction(engine->store) && store_commit(engine->store, err) < 0)
             return -1;
-        if (engine->failure)
-            return error_move(err, take(&engine->failure));
         if (flight_after_commit(engine, err) < 0)
             return -1;
     }
@@ -299,8 +301,10 @@ int drive_take_up(struct engine *engine, const char *name, struct run **ret, str
     CLEANUP(run_cleanup) struct run *run = NULL;
     if (run_load(engine, name, &run, err) < 0)
         return -1;
-    run->next = engine->runs;
-    engine->runs = run;
+    struct run **end = &engine->runs; /* the oldest comes first to what is free */
+    while (*end)
+        end = &(*end)->next;
+    *end = run;
     *ret = take(&run);
     engine_touch(engine);
     if ((*ret)->state >= RUN_SUCCEEDED) {
@@ -399,14 +403,12 @@ static int lead(struct drive *drive, const char *name, struct error **err) {
         result = take_up_new(engine, name, &drive->run_id, err);
     if (result == 0)
         result = start_handles(drive, err);
-    if (result == 0) {
-        while (!drive->stop)
-            uv_run(&loop, UV_RUN_DEFAULT);
-        if (engine->failure)
-            result = error_move(err, take(&engine->failure));
-    }
+    while (result == 0 && !drive->stop)
+        uv_run(&loop, UV_RUN_DEFAULT);
     drive->stop = true;
     wait_for_pool(engine);
+    if (result == 0 && engine->failure)
+        result = error_move(err, take(&engine->failure));
     if (result == 0 && store_in_transaction(engine->store))
         result = store_commit(engine->store, err);
     store_rollback(engine->store);

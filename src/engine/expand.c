@@ -188,8 +188,10 @@ int expand_list(struct run *run, const struct fan *fan, const char *path,
         return partition_list_make(fan, path, manifest, list, err);
     if (fan->over.kind != REFERENCE_STEP || *fan->over.path)
         return list_json(run, fan, path, list, err);
-    OWN_STRING result = path_join(path, "result.json"); /* a step as a whole: its result */
-    return result ? list_json(run, fan, result, list, err) : error_set_memory(err);
+    /* A step as a whole: its result. The guest may have made it a link to anywhere. */
+    OWN_STRING inside = path_resolve_beneath(path, "result.json", err);
+    OWN_STRING result = inside ? path_join(path, inside) : NULL;
+    return result ? list_json(run, fan, result, list, err) : -1;
 }
 
 /* No partition at all is an error unless the pipeline allows it: better said than a run that

@@ -90,19 +90,24 @@ static int name_review(struct flight *flight, struct error **err) {
     return 0;
 }
 
+/* A copy: a person's work stays where it is, whatever happens to us. */
+static int copy_review(struct flight *flight, const char *out, struct error **err) {
+    if (mkdir(flight->work, 0700) < 0 && errno != EEXIST)
+        return error_set_errno(err, errno, "cannot make a work folder");
+    if (tree_remove(AT_FDCWD, flight->out, err) < 0)
+        return -1;
+    if (tree_copy(AT_FDCWD, out, AT_FDCWD, flight->out, err) < 0)
+        return error_wrap(err, "cannot take over what the review left");
+    return 0;
+}
+
 struct flight *flight_new_review(struct task *task, const char *out, struct error **err) {
     struct flight *flight = flight_new(task, ++task->attempts, err);
     if (!flight || name_review(flight, err) < 0)
         return NULL;
     flight->report = (struct exit_report){.started = clock_wall(), .ended = clock_wall()};
-    if (mkdir(flight->work, 0700) < 0 && errno != EEXIST) {
-        error_set_errno(err, errno, "cannot make a work folder");
+    if (copy_review(flight, out, err) < 0)
         return NULL;
-    }
-    if (rename(out, flight->out) < 0) {
-        error_set_errno(err, errno, "cannot take over what the review left");
-        return NULL;
-    }
     return flight;
 }
 
@@ -179,7 +184,7 @@ static int try_reuse(struct flight *flight, struct error **err) {
         return -1;
     schedule_release(task);
     flight_drop(flight);
-    return task_move(task, TASK_REUSED, reason, err) < 0 ? -1 : 1;
+    return next_settle(task, TASK_REUSED, reason, err) < 0 ? -1 : 1;
 }
 
 int flight_need(struct task *task, struct error **err) {
@@ -434,7 +439,9 @@ static int load_attempt(struct flight *flight, struct error **err) {
 /* A review's outputs were being stored. */
 static int attach_review(struct task *task, struct error **err) {
     struct flight *flight = flight_new(task, task->attempts, err);
-    if (!flight || name_review(flight, err) < 0)
+    OWN_STRING folder = people_review_folder(task, err);
+    OWN_STRING out = folder ? path_join(folder, "out") : NULL;
+    if (!flight || !out || name_review(flight, err) < 0 || copy_review(flight, out, err) < 0)
         return -1;
     return flight_finish(flight, err);
 }
@@ -593,7 +600,7 @@ int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, 
     flight_land(flight);
     task->cause = CAUSE_NONE;
     task->needed = false;
-    return next_settle(task, err);
+    return next_settle(task, TASK_SUCCEEDED, NULL, err);
 }
 
 int flight_stop(struct task *task, enum cause cause, struct error **err) {

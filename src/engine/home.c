@@ -111,8 +111,13 @@ int engine_open(const struct engine_options *options, struct engine **ret, struc
     OWN_STRING database = home_path(engine, "glovebox.db");
     if (!database)
         return error_set_memory(err);
-    if (store_open(database, &home_migrations, options->read_only ? STORE_READ_ONLY : 0,
-                   &engine->store, err) < 0)
+    /* Names of partitions are often names of patients: nobody else reads the database, even where
+     * the home itself stands open. */
+    mode_t before = umask(077);
+    int opened = store_open(database, &home_migrations, options->read_only ? STORE_READ_ONLY : 0,
+                            &engine->store, err);
+    umask(before);
+    if (opened < 0)
         return -1;
     if (read_policy(engine, err) < 0)
         return error_wrap(err, "%s", options->home);

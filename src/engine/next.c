@@ -61,10 +61,8 @@ int next_follow(struct task *task, struct error **err) {
     if (!step->next_count)
         return 0;
     int branch = -1;
-    if (task->chosen)
-        branch = task->chosen - 1;
-    else if (choose(task, &branch, err) < 0)
-        return -1;
+    if (task->chosen != NEXT_NONE)
+        branch = (int)task->chosen - 1;
     task->chosen = 0;
     for (size_t i = 0; i < step->next_count; i++)
         if (branch >= 0 && step->next[i].branch == (size_t)branch &&
@@ -73,18 +71,18 @@ int next_follow(struct task *task, struct error **err) {
     return 0;
 }
 
-/* The work is done, but `next` has conditions that are asked until one holds. */
-int next_settle(struct task *task, struct error **err) {
+/* Conditions are asked before the task is final, so that one that cannot be answered fails it. */
+int next_settle(struct task *task, enum task_state state, const char *reason, struct error **err) {
     const struct step *step = task->step->step;
     int branch = -1;
-    if (!step->next_polls)
-        return task_move(task, TASK_SUCCEEDED, NULL, err);
-    if (choose(task, &branch, err) < 0)
-        return -1;
-    if (branch >= 0) {
-        task->chosen = (uint16_t)(branch + 1);
-        return task_move(task, TASK_SUCCEEDED, NULL, err);
-    }
+    struct error *problem = NULL;
+    if (!step->next_count)
+        return task_move(task, state, reason, err);
+    if (choose(task, &branch, &problem) < 0)
+        return task_fail(task, problem, err);
+    task->chosen = branch >= 0 ? (uint16_t)(branch + 1) : NEXT_NONE;
+    if (branch >= 0 || !step->next_polls)
+        return task_move(task, state, reason, err);
     task->chosen = NEXT_POLLS;
     task->wake = clock_wall() + (step->next_wait ? step->next_wait : 60000);
     return task_move(task, TASK_SLEEPING, "waits until a condition of `next` holds", err);
@@ -92,5 +90,5 @@ int next_settle(struct task *task, struct error **err) {
 
 int next_wake(struct task *task, struct error **err) {
     task->chosen = 0;
-    return next_settle(task, err);
+    return next_settle(task, TASK_SUCCEEDED, NULL, err);
 }

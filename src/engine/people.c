@@ -27,13 +27,23 @@ char *people_review_folder(struct task *task, struct error **err) {
 
 /* What is to be looked at is linked into the folder `in`; what a person leaves in `out` becomes
  * the step's outputs. */
+static int put_aside(const struct task *task, const char *out, struct error **err) {
+    OWN_STRING kept = memory_format("%s.%u", out, (unsigned)task->attempts);
+    if (!kept)
+        return error_set_memory(err);
+    if (task->attempts && rename(out, kept) < 0 && errno != ENOENT)
+        return error_set_errno(err, errno, "cannot put aside what an earlier review left");
+    return 0;
+}
+
 static int make_review_folder(struct task *task, struct error **err) {
     OWN_STRING folder = people_review_folder(task, err);
     OWN_STRING out = folder ? path_join(folder, "out") : NULL;
     OWN_STRING in = folder ? path_join(folder, "in") : NULL;
     if (!in || !out)
         return error_set_memory(err);
-    if (directory_make(AT_FDCWD, out, 0700, err) < 0 || directory_make(AT_FDCWD, in, 0700, err) < 0)
+    if (put_aside(task, out, err) < 0 || directory_make(AT_FDCWD, out, 0700, err) < 0 ||
+        directory_make(AT_FDCWD, in, 0700, err) < 0)
         return -1;
     const struct step *step = task->step->step;
     for (size_t i = 0; i < step->input_count; i++) {
@@ -154,7 +164,7 @@ static int look_again(struct task *task, struct error **err) {
     if (wait_is_over(task, &over, err) < 0)
         return -1;
     if (over)
-        return task_move(task, TASK_SUCCEEDED, NULL, err);
+        return next_settle(task, TASK_SUCCEEDED, NULL, err);
     return sleep_on(task, poll_interval(task->step->step), "waits for its condition", err);
 }
 
@@ -190,7 +200,7 @@ static int notify(struct task *task, struct error **err) {
     if (!message || event_add(run->engine, run->id, task->id, "notice",
                               json_pack("{s:s}", "message", message), err) < 0)
         return -1;
-    return task_move(task, TASK_SUCCEEDED, message, err);
+    return next_settle(task, TASK_SUCCEEDED, message, err);
 }
 
 static int begin(struct task *task, struct error **err) {
@@ -205,19 +215,23 @@ static int begin(struct task *task, struct error **err) {
         return step->wait_for ? sleep_on(task, step->wait_for, "waits for its time", err)
                               : look_again(task, err);
     default:
-        return task_move(task, TASK_SUCCEEDED, NULL, err);
+        return next_settle(task, TASK_SUCCEEDED, NULL, err);
     }
+}
+
+int task_fail(struct task *task, struct error *problem, struct error **err) {
+    OWN_ERROR own = problem;
+    bool ours = own->code == ERROR_MEMORY || own->code == ERROR_INTERNAL ||
+                own->code == ERROR_BUSY || own->code == ERROR_CORRUPT;
+    if (ours || task_state_is_final(task->state))
+        return error_move(err, take(&own));
+    task->cause = own->code == ERROR_DENIED ? CAUSE_POLICY : CAUSE_NOT_STARTED;
+    return task_move(task, TASK_FAILED, own->message, err);
 }
 
 int people_begin(struct task *task, struct error **err) {
     struct error *problem = NULL;
-    if (begin(task, &problem) == 0)
-        return 0;
-    OWN_ERROR own = problem;
-    if (own->code != ERROR_INVALID || task_state_is_final(task->state))
-        return error_move(err, take(&own));
-    task->cause = CAUSE_NOT_STARTED;
-    return task_move(task, TASK_FAILED, own->message, err);
+    return begin(task, &problem) == 0 ? 0 : task_fail(task, problem, err);
 }
 
 int people_decide(struct task *task, bool approved, const char *note, const char *who,
@@ -251,7 +265,7 @@ int people_decide(struct task *task, bool approved, const char *note, const char
     }
     if (task->step->step->type == STEP_MANUAL_REVIEW)
         return finish_review(task, reason, err);
-    return task_move(task, TASK_SUCCEEDED, reason, err);
+    return next_settle(task, TASK_SUCCEEDED, reason, err);
 }
 
 /* --------------------------------------------------------------------- poll */
@@ -267,7 +281,7 @@ static int poll_sleeper(struct task *task, struct error **err) {
     if (task->chosen)
         return next_wake(task, err);
     if (step->type == STEP_WAIT && step->wait_for)
-        return task_move(task, TASK_SUCCEEDED, NULL, err);
+        return next_settle(task, TASK_SUCCEEDED, NULL, err);
     return look_again(task, err);
 }
 
@@ -288,7 +302,9 @@ int people_poll(struct run *run, int64_t now, struct error **err) {
         for (size_t n = 0; n < step->task_capacity; n++) {
             if (!step->counts[TASK_SLEEPING] && !step->counts[TASK_DECIDING])
                 break;
-            if (step->tasks[n] && poll_task(step->tasks[n], now, err) < 0)
+            struct error *problem = NULL;
+            if (step->tasks[n] && poll_task(step->tasks[n], now, &problem) < 0 &&
+                task_fail(step->tasks[n], problem, err) < 0)
                 return -1;
         }
     }

@@ -18,7 +18,8 @@
 #define LOST_MAXIMUM        5 /* times that an attempt may be lost before its task fails */
 #define NAME_SIZE           128
 #define NOTE_CANCELLING     "cancelling"
-#define NEXT_POLLS          UINT16_MAX
+#define NEXT_POLLS          UINT16_MAX       /* no condition of `next` holds yet */
+#define NEXT_NONE           (UINT16_MAX - 1) /* none held, and none will be asked again */
 
 /* Why a task was skipped. The order stands in the database. */
 enum skip {
@@ -311,6 +312,9 @@ int flight_need(struct task *task, struct error **err) MUST_CHECK;
 /* ----------------------------------------------------------------- people.c */
 /* A ready task that needs no process: people, time, dummy, notify. */
 int people_begin(struct task *task, struct error **err) MUST_CHECK;
+/* What is wrong with one step fails its task and not the driver; only what is wrong with us (no
+ * memory, a broken database) is handed on. Takes over `problem`. */
+int task_fail(struct task *task, struct error *problem, struct error **err) MUST_CHECK;
 /* Looks at sleeping and deciding tasks: time, files, conditions. */
 int people_poll(struct run *run, int64_t now, struct error **err) MUST_CHECK;
 int people_decide(struct task *task, bool approved, const char *note, const char *who,
@@ -320,7 +324,8 @@ char *people_review_folder(struct task *task, struct error **err) MUST_CHECK;
 /* After a success: fires what `next` names. */
 int next_follow(struct task *task, struct error **err) MUST_CHECK;
 /* A task's work is done: it succeeds, or sleeps until a condition of `next` holds. */
-int next_settle(struct task *task, struct error **err) MUST_CHECK;
+int next_settle(struct task *task, enum task_state state, const char *reason,
+                struct error **err) MUST_CHECK;
 int next_wake(struct task *task, struct error **err) MUST_CHECK;
 
 /* ---------------------------------------------------------------- command.c */

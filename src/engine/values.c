@@ -2,6 +2,9 @@
 #include "private.h"
 
 json_t *task_result(struct task *task, struct error **err) {
+    if (task->has_new_result)
+        return task->new_result ? json_parse(task->new_result, strlen(task->new_result), err)
+                                : json_null();
     OWN_ROWS rows = store_query(task->step->run->engine->store, err,
                                 "SELECT result FROM task WHERE id = ?", "i", task->id);
     if (!rows)
