@@ -117,7 +117,18 @@ static int check_review(struct task *task, struct error **err) {
 static int finish_review(struct task *task, const char *reason, struct error **err) {
     OWN_STRING folder = people_review_folder(task, err);
     OWN_STRING out = folder ? path_join(folder, "out") : NULL;
-    struct flight *flight = out ? flight_new_review(task, out, err) : NULL;
+    if (!out)
+        return error_set_memory(err);
+    OWN_ERROR refused = NULL;
+    OWN_MANIFEST manifest =
+        manifest_build(out, MANIFEST_STRICT | MANIFEST_NAMES_ONLY, NULL, &refused);
+    if (!manifest && refused->code == ERROR_DENIED) { /* said before anything is taken over */
+        task->cause = CAUSE_OUTPUT;
+        return task_move(task, TASK_FAILED, refused->message, err);
+    }
+    if (!manifest)
+        return error_move(err, take(&refused));
+    struct flight *flight = flight_new_review(task, out, err);
     if (!flight)
         return -1;
     if (task_move(task, TASK_RUNNING, reason, err) < 0)
