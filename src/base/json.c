@@ -7,18 +7,31 @@ void json_cleanup(json_t **json) {
     *json = NULL;
 }
 
-char *json_canonical(const json_t *json, struct error **err) {
-    char *text =
-        json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-    if (!text)
+static int append_dump(const char *bytes, size_t size, void *context) {
+    buffer_append_bytes(context, bytes, size);
+    return 0;
+}
+
+char *json_text(const json_t *json, size_t flags, struct error **err) {
+    OWN_BUFFER text = {.maximum = (size_t)1 << 30};
+    if (json_dump_callback(json, append_dump, &text, flags) < 0) {
         error_set_memory(err);
-    return text;
+        return NULL;
+    }
+    return buffer_take(&text, err);
+}
+
+char *json_canonical(const json_t *json, struct error **err) {
+    return json_text(
+        json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17), err);
 }
 
 json_t *json_parse(const char *text, size_t size, struct error **err) {
     json_error_t problem;
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &problem);
-    if (!json)
+    if (!json && json_error_code(&problem) == json_error_out_of_memory)
+        error_set_memory(err);
+    else if (!json)
         error_set(err, ERROR_INVALID, "line %d, column %d: not JSON: %s", problem.line,
                   problem.column, problem.text);
     return json;
