@@ -287,10 +287,10 @@ static bool runs_process(const struct step *step) {
 
 static int poll_sleeper(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
-    if (runs_process(step) && !task->chosen)
-        return task_move(task, TASK_READY, "tried again", err);
-    if (task->chosen)
+    if (task->chosen == NEXT_POLLS) /* not a branch that an earlier round took */
         return next_wake(task, err);
+    if (runs_process(step))
+        return task_move(task, TASK_READY, "tried again", err);
     if (step->type == STEP_WAIT && step->wait_for)
         return next_settle(task, TASK_SUCCEEDED, NULL, err);
     return look_again(task, err);

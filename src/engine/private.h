@@ -298,6 +298,9 @@ void schedule_take(struct task *task); /* of an attempt that was found running *
 int flight_begin(struct task *task, struct error **err) MUST_CHECK;
 /* After the commit: hands over what was prepared in this turn, forgets what was stored. */
 int flight_after_commit(struct engine *engine, struct error **err) MUST_CHECK;
+void flight_forget_landed(struct engine *engine);
+/* Tells the driver to forget what an earlier program had stored and not yet said so. */
+void flight_forget_settled(struct engine *engine);
 /* Finds an attempt again that was running when the last driver of the home went away. */
 int flight_attach(struct task *task, struct error **err) MUST_CHECK;
 void flight_exited(void *engine, const struct exit_report *report);
@@ -332,6 +335,16 @@ int next_wake(struct task *task, struct error **err) MUST_CHECK;
 int commands_apply(struct engine *engine, bool *ret_any, struct error **err) MUST_CHECK;
 
 /* ------------------------------------------------------------------ drive.c */
+/* The parts of engine_drive(), for a loop and for the simulation of one. Once drive_begin() was
+ * called, drive_end() must be, with 0 or -1 for what came before it: what is open is committed, or
+ * rolled back; nothing may be in the pool any more. */
+int drive_begin(struct engine *engine, const char *name, int64_t *ret_id,
+                struct error **err) MUST_CHECK;
+/* What is new in the database: runs, commands; who has slept enough. */
+int drive_poll(struct engine *engine, struct error **err) MUST_CHECK;
+/* All that can be done now is done, committed, and only then launched. */
+int drive_turn(struct engine *engine, struct error **err) MUST_CHECK;
+int drive_end(struct engine *engine, int result, struct error **err) MUST_CHECK;
 /* Loads a run and sets it going. */
 int drive_take_up(struct engine *engine, const char *name, struct run **ret,
                   struct error **err) MUST_CHECK;
