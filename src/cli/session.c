@@ -1,5 +1,6 @@
 #include "cli/session.h"
 
+#include "cli/crate.h"
 #include "cli/terminal.h"
 #include "compute/compute.h"
 #include "tools/tools.h"
@@ -45,8 +46,8 @@ static bool can_run_images(void) {
     return false;
 }
 
-struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
-                              struct error **err) {
+struct pipeline *session_load(const char *path, struct crate *ret_crate,
+                              struct diagnostics *diagnostics, struct error **err) {
     OWN_MEMORY(const char *) names = memory_array(tool_count, sizeof(*names));
     if (!names) {
         error_set_memory(err);
@@ -61,7 +62,17 @@ struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
         .image_remedy = "this version of glovebox has no container driver: install a version that "
                         "has one, or make the step a tool or a command",
     };
-    return pipeline_load(path, &options, diagnostics, err);
+    if (!crate_is_one(path))
+        return pipeline_load(path, &options, diagnostics, err);
+    OWN_CRATE crate = {0};
+    if (crate_read(path, &crate, err) < 0)
+        return NULL;
+    struct pipeline *pipeline = crate_pipeline(&crate, &options, err);
+    if (pipeline && ret_crate) {
+        *ret_crate = crate;
+        crate = (struct crate){0};
+    }
+    return pipeline;
 }
 
 int session_print_diagnostics(const struct invocation *invocation,

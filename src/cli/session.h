@@ -13,10 +13,11 @@ int session_open(const struct invocation *invocation, bool read_only, struct eng
 int session_open_run(const struct invocation *invocation, bool read_only, struct engine **ret,
                      char **ret_run, struct error **err) MUST_CHECK;
 
-/* pipeline_load() with what this build can do: its tools and whether it runs images. Diagnostics
- * are collected, not printed. */
-struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
-                              struct error **err) MUST_CHECK;
+/* pipeline_load() with what this build can do: its tools and whether it runs images; or the
+ * pipeline of a crate, which *ret_crate then gets (it may be NULL). Diagnostics are collected, not
+ * printed. */
+struct pipeline *session_load(const char *path, struct crate *ret_crate,
+                              struct diagnostics *diagnostics, struct error **err) MUST_CHECK;
 /* Diagnostics to standard error, in colour where that is wanted. */
 int session_print_diagnostics(const struct invocation *invocation,
                               const struct diagnostics *diagnostics, struct error **err) MUST_CHECK;
