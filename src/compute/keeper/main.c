@@ -80,6 +80,16 @@ void keeper_send(struct keeper *keeper, const struct record *record) {
     keeper->output_size += sizeof(*record);
 }
 
+/* A driver that connects reads the journal. What a full disk kept out of it would reach that
+ * driver never: the last one was told, and it is gone. */
+static void tell_unwritten(struct keeper *keeper) {
+    keeper->journal_failed = journal_commit(&keeper->journal) < 0;
+    for (size_t i = 0; i < keeper->journal.pending_count; i++) {
+        if (keeper->journal.pending[i].type == RECORD_EXITED)
+            keeper_send(keeper, &keeper->journal.pending[i]);
+    }
+}
+
 static void accept_client(struct keeper *keeper) {
     int fd = accept4(keeper->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
@@ -98,6 +108,7 @@ static void accept_client(struct keeper *keeper) {
                            .sandbox = groups_found(keeper->groups)};
     record_seal(&hello);
     keeper_send(keeper, &hello);
+    tell_unwritten(keeper);
 }
 
 /* ------------------------------------------------------------------------ messages */
