@@ -77,6 +77,7 @@ struct task {
     int exit;
     uint32_t waiting; /* edges that are still open */
     int64_t wake;
+    int64_t queued;         /* when it became ready, by the monotonic clock */
     const char *new_result; /* its result.json, while it moves to a final state */
     bool has_new_result;
     uint8_t key[SHA256_SIZE], output[SHA256_SIZE];
@@ -106,6 +107,7 @@ struct run_step {
     size_t dependent_count;
     struct task *queue_first, *queue_last; /* ready */
     uint32_t in_flight;
+    uint64_t passed;            /* the scheduler's round in which its tasks did not fit */
     struct resources resources; /* what its tasks ask for, its flavor included */
     unsigned weight;            /* steps on the longest path from here to an end */
     bool selected;
@@ -146,8 +148,7 @@ struct run {
     uint32_t in_flight;             /* tasks launched or about to be */
     struct manifest *kept_manifest; /* of the outputs with kept_key: see inputs.c */
     uint8_t kept_key[SHA256_SIZE];
-    uint32_t pool;           /* pieces of work in the pool */
-    struct run_step **order; /* by weight, heaviest first */
+    uint32_t pool; /* pieces of work in the pool */
     struct run *next;
 };
 
@@ -167,6 +168,7 @@ struct engine {
     double cpus_taken;
     uint64_t memory_taken;
     unsigned gpus_taken;
+    uint64_t round; /* of the scheduler */
     uv_loop_t *loop;
     int64_t newest; /* id of the newest run that was taken up */
     bool driving, dirty;
