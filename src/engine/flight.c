@@ -294,8 +294,12 @@ static void link_farms(struct pool_job *base) {
 }
 
 static void add_launch(struct flight *flight) {
-    flight->next_launch = flight->engine->launches;
-    flight->engine->launches = flight;
+    struct flight **end = &flight->engine->launches; /* few: those of one turn */
+    while (*end)
+        end = &(*end)->next_launch;
+    *end = flight;
+    flight->next_launch = NULL;
+    flight->going = true;
     engine_touch(flight->engine);
 }
 
@@ -379,6 +383,7 @@ static int launch(struct flight *flight, struct error **err) {
     const struct resources *resources = &flight->task->step->resources;
     struct job job = {
         .name = flight->job,
+        .after = flight->before ? flight->before->job : NULL,
         .image = step->image,
         .arguments = flight->arguments,
         .environment = flight->environment,
@@ -585,6 +590,7 @@ int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, 
     int64_t now = clock_wall();
     if (save_end(flight, err) < 0)
         return -1;
+    schedule_timed(task->step, flight->report.ended - flight->report.started);
     set_result(task, result);
     bool remember = flight->cacheable || files; /* else nobody can ever ask for it */
     if (remember &&

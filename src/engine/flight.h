@@ -16,6 +16,10 @@ struct flight {
     size_t step_index;
     bool counted;
     struct flight *next, *next_launch;
+    struct flight *before,
+        *heir;      /* of the same step: it starts when `before` ends; see schedule.c */
+    unsigned ahead; /* how many are before it */
+    bool going;     /* launched, or will be after the commit */
     char job[96];
     unsigned number;
     char *work, *out, *log; /* host paths */

@@ -110,6 +110,8 @@ struct run_step {
     uint64_t passed;            /* the scheduler's round in which its tasks did not fit */
     struct resources resources; /* what its tasks ask for, its flavor included */
     unsigned weight;            /* steps on the longest path from here to an end */
+    unsigned timed;             /* how many ends `pace` is made of, up to 4 */
+    int64_t pace;               /* how long its tasks took of late: microseconds */
     bool selected;
     bool has_log_folder;
     struct expression *when; /* compiled on first use */
@@ -294,6 +296,9 @@ int schedule_dispatch(struct engine *engine, struct error **err) MUST_CHECK;
 /* Gives back what a task had taken. */
 void schedule_release(struct task *task);
 void schedule_take(struct task *task); /* of an attempt that was found running */
+/* Microseconds that may go by before anything needs us: many ends then share one commit. */
+unsigned schedule_leisure(const struct engine *engine);
+void schedule_timed(struct run_step *step, int64_t duration); /* ms that one took */
 
 /* ----------------------------------------------------------------- flight.c */
 /* Starts an attempt: inputs, key, reuse or command line; launch follows after the commit. */
