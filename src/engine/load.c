@@ -34,7 +34,7 @@ static void clear(struct run *run) {
     run->steps = NULL;
     run->axes = NULL;
     run->arena = NULL;
-    run->woken_first = run->woken_last = NULL;
+    run->woken_first = run->woken_last = run->parked = NULL;
 }
 
 void run_free(struct run *run) {

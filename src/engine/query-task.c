@@ -297,6 +297,10 @@ static int explain(struct engine *engine, int64_t run, const struct pipeline *pi
         *ret_because = "it waits for what comes before it";
         return explain_wait(engine, run, pipeline, step, details, err);
     case TASK_READY:
+        if (reason && text_starts_with(reason, WAITS_FOR_SAME)) {
+            *ret_because = "it waits for another task that does the same work";
+            break;
+        }
         *ret_because = "it waits for room: limits and resources, see `glovebox status`";
         return 0;
     case TASK_RUNNING:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from engine_support import JUDGE_INPUT, lab  # noqa: F401
+from engine_support import JUDGE_INPUT, lab, wait_until  # noqa: F401
 
 TWO_STEPS = '''
 name: two
@@ -376,3 +376,116 @@ def test_the_same_outputs_made_anew_stay_where_they_lie(lab, subjects):
     go(lab, subjects, '--no-reuse')
     assert lab.states()['side'] == 'succeeded'
     assert lab.output_folder('side').stat().st_ino == before
+
+
+def test_work_done_anew_leaves_earlier_records_true(lab, subjects):
+    """`copy` leaves a mark that is another each time."""
+    first = go(lab, subjects)
+    before, mark = lab.record(first)['copy@s1'], lab.output('copy@s1', 'mark', first)
+    second = go(lab, subjects, '--no-reuse')
+    assert lab.output('copy@s1', 'mark', first) == mark
+    assert lab.record(second)['copy@s1']['output'] != before['output']
+    assert lab.output('copy@s1', 'mark', second) != mark
+    third = go(lab, subjects)
+    assert lab.states(third)['copy@s1'] == 'reused'
+    assert lab.record(third)['copy@s1']['output'] == lab.record(second)['copy@s1']['output'], (
+        'the newest is what is reused')
+    assert second in lab.why('copy@s1', third)
+
+
+def test_the_record_of_what_was_reused_says_how_it_was_made(lab, subjects):
+    first = go(lab, subjects)
+    second = go(lab, subjects)
+    task = lab.record(second)['upper@s1']
+    assert task['state'] == 'reused' and task['attempts'] == []
+    assert task['origin'] == {'run': first, 'step': 'upper', 'partition': 's1', 'attempt': 1}
+    assert 'tr a-z A-Z' in ' '.join(task['recipe']['command'])
+    assert [each['digest'] for each in task['recipe']['inputs'].values()] == [
+        lab.record(first)['copy@s1']['output']]
+    assert '%s: upper@s1, attempt 1' % first in lab.why('upper@s1', second)
+    assert lab.record(first)['upper@s1']['origin'] is None
+
+
+class Twin:
+    """A step that waits for a sign from outside, in a pipeline that may be run twice at once."""
+
+    def __init__(self, lab, after='true', options=''):
+        lab.policy(allow_box_off=True)
+        self.lab, self.log, self.sign = lab, lab.folder / 'log', lab.folder / 'sign'
+        step = """
+  - id: %%s
+    box: off%s
+    command: 'echo begun >> %s; until [ -e %s ]; do sleep 0.05; done; echo x > ${out}/x; %s'
+""" % (options, self.log, self.sign, after)
+        self.one = 'name: twin\nsteps:' + step % 'one'
+        self.two = self.one + step % 'two'
+
+    def begun(self):
+        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
+
+    def both(self, *options, status=0):
+        """Runs it twice at once; returns how often the work was begun before it could end."""
+        path = self.lab.glovebox.pipeline(self.one)
+        programs = [self.lab.glovebox.start('run', path)]
+        wait_until(self.begun)
+        programs.append(self.lab.glovebox.start('run', path, *options))
+        wait_until(lambda: len(self.lab.glovebox('runs', '--json').json) == 2)
+        wait_until(lambda: self.begun() == 2 or self.lab.states().get('one') == 'ready' and
+                   'same work' in self.lab.why('one'))
+        begun = self.begun()
+        self.sign.write_text('')
+        for program in programs:
+            out, err = program.communicate(timeout=60)
+            assert program.returncode == status, out + err
+        return begun
+
+
+def test_the_same_work_in_two_runs_at_once_is_done_once(lab):
+    twin = Twin(lab)
+    assert twin.both() == 1
+    assert twin.begun() == 1
+    first, second = sorted(run['run'] for run in lab.glovebox('runs', '--json').json)
+    assert lab.states(first) == {'one': 'succeeded'}
+    assert lab.states(second) == {'one': 'reused'}
+
+
+def test_the_same_work_twice_in_one_run_is_done_once(lab):
+    twin = Twin(lab)
+    twin.sign.write_text('')
+    lab.run(twin.two)
+    assert sorted(lab.states().values()) == ['reused', 'succeeded']
+    assert twin.begun() == 1
+
+
+def test_what_waited_for_work_that_failed_runs_itself(lab):
+    twin = Twin(lab, 'exit 7')
+    assert twin.both(status=1) == 1
+    assert twin.begun() == 2
+
+
+def test_what_is_asked_to_run_anew_runs(lab):
+    twin = Twin(lab)
+    twin.both('--no-reuse')
+    assert twin.begun() == 2
+    assert lab.states() == {'one': 'succeeded'}
+
+
+def test_what_is_never_reused_waits_for_nobody(lab):
+    twin = Twin(lab, options='\n    cache: false')
+    assert twin.both() == 2
+
+
+def test_a_cancelled_wait_for_the_same_work(lab):
+    twin = Twin(lab)
+    path = lab.glovebox.pipeline(twin.one)
+    first = lab.glovebox.start('run', path)
+    wait_until(twin.begun)
+    second = lab.glovebox.start('run', path)
+    wait_until(lambda: len(lab.glovebox('runs', '--json').json) == 2)
+    lab.wait_for_state('one', 'ready')
+    wait_until(lambda: 'same work' in lab.why('one'))
+    lab.glovebox('cancel', 'last')
+    assert second.wait(30) != 0
+    twin.sign.write_text('')
+    assert first.wait(30) == 0
+    assert twin.begun() == 1
