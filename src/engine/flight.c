@@ -310,10 +310,12 @@ static int make_folders(struct flight *flight, struct error **err) {
         memory_copy_bytes(flight->log, (size_t)(path_base_name(flight->log) - flight->log) - 1);
     if (!folder)
         return error_set_memory(err);
-    if (flight->task->step->has_log_folder)
-        return 0;
+    if (!flight->task->step->has_log_folder && directory_make(AT_FDCWD, folder, 0700, err) < 0)
+        return -1;
     flight->task->step->has_log_folder = true;
-    return directory_make(AT_FDCWD, folder, 0700, err);
+    if (unlink(flight->log) < 0 && errno != ENOENT) /* of an attempt that a power cut undid */
+        return error_set_errno(err, errno, "cannot begin a log");
+    return 0;
 }
 
 /* In the pool: links what lies in several places into one folder. */

@@ -17,6 +17,7 @@
 #define RESULT_JSON_MAXIMUM ((size_t)1 << 20)
 #define LOST_MAXIMUM        5 /* times that an attempt may be lost before its task fails */
 #define NAME_SIZE           128
+#define STATE_GONE          (-1) /* of a task on record whose partition is not made any more */
 #define NOTE_CANCELLING     "cancelling"
 #define WAITS_FOR_SAME      "waits for the same work"
 #define NEXT_POLLS          UINT16_MAX       /* no condition of `next` holds yet */

@@ -14,6 +14,8 @@ static const char *const run_names[RUN_STATE_COUNT] = {
 };
 
 const char *task_state_name(enum task_state state) {
+    if ((int)state == STATE_GONE)
+        return "gone";
     return (unsigned)state < TASK_STATE_COUNT ? task_names[state] : "unknown";
 }
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from engine_support import JUDGE_INPUT, lab, wait_until  # noqa: F401
+from engine_support import JUDGE_INPUT, JUDGE_MOUNT, lab, wait_until  # noqa: F401
 
 TWO_STEPS = '''
 name: two
@@ -310,6 +310,65 @@ steps:
     lab.glovebox('restart', run, '--from', 'list')
     assert lab.output('sum', 'sum') == '3\n4\n'
     assert set(lab.states()) == {'list', 'each@3', 'each@4', 'sum'}
+    assert lab.state() == 'succeeded'
+    # Every attempt stays on record, with a log of its own.
+    record = lab.record()
+    numbers = {name: [each['number'] for each in task['attempts']]
+               for name, task in record.items()}
+    assert numbers == {'list': [1, 2], 'each@1': [1], 'each@2': [1], 'each@3': [1, 2],
+                       'each@4': [1], 'sum': [1, 2]}
+    assert record['each@1']['state'] == 'gone'
+    assert all(os.path.exists(each['log']) for task in record.values()
+               for each in task['attempts'])
+    assert 'not made again' in lab.why('each@1')
+    (judge / 'list').write_text('[1, 3]')
+    lab.glovebox('restart', run, '--from', 'list')
+    assert set(lab.states()) == {'list', 'each@1', 'each@3', 'sum'}
+    assert [each['number'] for each in lab.record()['each@1']['attempts']] == [1, 2]
+    assert sum(lab.counts().values()) == 4
+
+
+def test_restart_above_what_made_partitions_numbers_their_attempts_on(lab):
+    text = """
+name: again
+steps:
+  - id: list
+    command: 'echo "[1, 2]" > /out/list.json; cat /proc/sys/kernel/random/uuid > /out/mark'
+  - id: each
+    foreach: {json: list/list.json}
+    cache: false
+    command: 'echo here is ${item}'
+"""
+    run = lab.run(text)
+    for number in (2, 3):
+        lab.glovebox('restart', run, '--from', 'list')
+        attempts = lab.record(run)['each@1']['attempts']
+        assert [each['number'] for each in attempts] == list(range(1, number + 1))
+        assert len({each['log'] for each in attempts}) == number
+        for each in attempts:
+            with open(each['log']) as log:
+                assert log.read() == 'here is 1\n'
+    assert lab.tasks(run)['each@1']['attempts'] == 3
+
+
+def test_restart_above_what_runs_is_refused(lab):
+    """Its partitions would be made anew beside those that run."""
+    judge = lab.judge()
+    text = ('name: busy\ninputs:\n' + JUDGE_INPUT + """
+steps:
+  - id: list
+    command: 'echo "[1, 2]" > /out/list.json'
+  - id: each
+    foreach: {json: list/list.json}
+""" + JUDGE_MOUNT + """    command: 'until [ -e /judge/go ]; do sleep 0.05; done'
+""")
+    program = lab.start(text, '-i', 'judge=%s' % judge)
+    wait_until(lambda: lab.newest())
+    lab.wait_for_state('each@1', 'running')
+    done = lab.glovebox('restart', 'last', '--from', 'list', '--detach', status=None)
+    assert done.returncode != 0 and 'running' in done.stderr
+    (judge / 'go').write_text('')
+    assert program.wait(30) == 0
     assert lab.state() == 'succeeded'
 
 
