@@ -34,7 +34,7 @@ static void clear(struct run *run) {
     run->steps = NULL;
     run->axes = NULL;
     run->arena = NULL;
-    run->woken_first = run->woken_last = NULL;
+    run->woken_first = run->woken_last = run->parked = NULL;
 }
 
 void run_free(struct run *run) {
@@ -188,7 +188,8 @@ static int make_steps(struct run *run, struct error **err) {
 static int load_nodes(struct run *run, struct axis *axis, struct error **err) {
     OWN_ROWS rows = store_query(run->engine->store, err,
                                 "SELECT partition, parent, path, item, files FROM task "
-                                "WHERE run = ? AND step = ? ORDER BY id",
+                                "WHERE run = ? AND step = ? AND state >= 0 "
+                                "ORDER BY parent, partition",
                                 "ii", run->id, (int64_t)axis->fan_step);
     if (!rows)
         return -1;
@@ -282,7 +283,7 @@ static int load_tasks(struct run *run, struct error **err) {
         store_query(run->engine->store, err,
                     "SELECT id, step, partition, state, skip, cause, exit, attempts, "
                     "tries, fresh, fired, key, output, wake, chosen FROM task WHERE run = ? "
-                    "ORDER BY id",
+                    "AND state >= 0 ORDER BY id",
                     "i", run->id);
     if (!rows)
         return -1;

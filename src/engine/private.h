@@ -17,7 +17,9 @@
 #define RESULT_JSON_MAXIMUM ((size_t)1 << 20)
 #define LOST_MAXIMUM        5 /* times that an attempt may be lost before its task fails */
 #define NAME_SIZE           128
+#define STATE_GONE          (-1) /* of a task on record whose partition is not made any more */
 #define NOTE_CANCELLING     "cancelling"
+#define WAITS_FOR_SAME      "waits for the same work"
 #define NEXT_POLLS          UINT16_MAX       /* no condition of `next` holds yet */
 #define NEXT_NONE           (UINT16_MAX - 1) /* none held, and none will be asked again */
 
@@ -139,6 +141,7 @@ struct run {
     bool sources_ready, sources_busy;
     bool loading; /* counters are being rebuilt: nobody is woken */
     struct task *woken_first, *woken_last;
+    struct task *parked;     /* ready, but another task does the same work */
     struct task *reset_list; /* while a command is applied */
     bool undone;             /* a fan was taken back by it */
     bool stopping;           /* a failure ended it: nothing new starts but clean-up */
@@ -293,6 +296,9 @@ int task_test_when(struct task *task, bool *ret, struct error **err) MUST_CHECK;
 void schedule_queue(struct task *task);
 void schedule_unqueue(struct task *task);
 int schedule_dispatch(struct engine *engine, struct error **err) MUST_CHECK;
+/* Takes a ready task out of its queue until the work under its key was done. */
+void schedule_park(struct task *task);
+void schedule_unpark(struct engine *engine, const uint8_t key[SHA256_SIZE]);
 /* Gives back what a task had taken. */
 void schedule_release(struct task *task);
 void schedule_take(struct task *task); /* of an attempt that was found running */

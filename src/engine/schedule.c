@@ -22,19 +22,50 @@ void schedule_queue(struct task *task) {
     step->queue_last = task;
 }
 
-void schedule_unqueue(struct task *task) {
-    struct run_step *step = task->step;
-    struct task **at = &step->queue_first, *before = NULL;
+/* True when it was in the list. */
+static bool take_out(struct task **first, struct task *task, struct task **ret_before) {
+    struct task **at = first;
+    *ret_before = NULL;
     while (*at && *at != task) {
-        before = *at;
+        *ret_before = *at;
         at = &(*at)->queue_next;
     }
     if (!*at)
-        return;
+        return false;
     *at = task->queue_next;
-    if (step->queue_last == task)
-        step->queue_last = before;
     task->queue_next = NULL;
+    return true;
+}
+
+void schedule_unqueue(struct task *task) {
+    struct run_step *step = task->step;
+    struct task *before;
+    if (take_out(&step->queue_first, task, &before)) {
+        if (step->queue_last == task)
+            step->queue_last = before;
+        return;
+    }
+    (void)take_out(&step->run->parked, task, &before);
+}
+
+void schedule_park(struct task *task) {
+    schedule_unqueue(task);
+    task->queue_next = task->step->run->parked;
+    task->step->run->parked = task;
+}
+
+void schedule_unpark(struct engine *engine, const uint8_t key[SHA256_SIZE]) {
+    for (struct run *run = engine->runs; run; run = run->next) {
+        for (struct task **at = &run->parked; *at;) {
+            struct task *task = *at;
+            if (memcmp(task->key, key, SHA256_SIZE) != 0) {
+                at = &task->queue_next;
+                continue;
+            }
+            *at = task->queue_next;
+            schedule_queue(task);
+        }
+    }
 }
 
 static bool needs_compute(const struct step *step) {
