@@ -472,6 +472,7 @@ static int process_capacity(struct compute *compute, struct compute_capacity *re
 
 const struct driver driver_process = {.name = "process",
                                       .runs_images = false,
+                                      .chains = true,
                                       .open = process_open,
                                       .close = process_close,
                                       .launch = process_launch,

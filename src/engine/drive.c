@@ -185,6 +185,8 @@ static void on_prepare(uv_prepare_t *handle) {
         stop_with(drive, problem);
     else if (is_settled(drive))
         stop_with(drive, NULL);
+    else
+        usleep(schedule_leisure(drive->engine));
 }
 
 /* Names of the runs under way that were made since we last looked, and of the one we are here for.

@@ -355,7 +355,8 @@ static int finish_recipe(struct flight *flight, struct error **err) {
     flight->recipe_text = buffer_take(&neutral, err);
     if (!flight->recipe_text)
         return -1;
-    sha256_of(flight->recipe_text, strlen(flight->recipe_text), flight->task->key);
+    sha256_of(flight->recipe_text, strlen(flight->recipe_text), flight->recipe_key);
+    memcpy(flight->task->key, flight->recipe_key, SHA256_SIZE);
     flight->task->has_key = true;
     return 0;
 }

@@ -17,7 +17,9 @@
 #define RESULT_JSON_MAXIMUM ((size_t)1 << 20)
 #define LOST_MAXIMUM        5 /* times that an attempt may be lost before its task fails */
 #define NAME_SIZE           128
+#define STATE_GONE          (-1) /* of a task on record whose partition is not made any more */
 #define NOTE_CANCELLING     "cancelling"
+#define WAITS_FOR_SAME      "waits for the same work"
 #define NEXT_POLLS          UINT16_MAX       /* no condition of `next` holds yet */
 #define NEXT_NONE           (UINT16_MAX - 1) /* none held, and none will be asked again */
 
@@ -77,6 +79,7 @@ struct task {
     int exit;
     uint32_t waiting; /* edges that are still open */
     int64_t wake;
+    int64_t queued;         /* when it became ready, by the monotonic clock */
     const char *new_result; /* its result.json, while it moves to a final state */
     bool has_new_result;
     uint8_t key[SHA256_SIZE], output[SHA256_SIZE];
@@ -106,8 +109,11 @@ struct run_step {
     size_t dependent_count;
     struct task *queue_first, *queue_last; /* ready */
     uint32_t in_flight;
+    uint64_t passed;            /* the scheduler's round in which its tasks did not fit */
     struct resources resources; /* what its tasks ask for, its flavor included */
     unsigned weight;            /* steps on the longest path from here to an end */
+    unsigned timed;             /* how many ends `pace` is made of, up to 4 */
+    int64_t pace;               /* how long its tasks took of late: microseconds */
     bool selected;
     bool has_log_folder;
     struct expression *when; /* compiled on first use */
@@ -135,6 +141,7 @@ struct run {
     bool sources_ready, sources_busy;
     bool loading; /* counters are being rebuilt: nobody is woken */
     struct task *woken_first, *woken_last;
+    struct task *parked;     /* ready, but another task does the same work */
     struct task *reset_list; /* while a command is applied */
     bool undone;             /* a fan was taken back by it */
     bool stopping;           /* a failure ended it: nothing new starts but clean-up */
@@ -146,8 +153,7 @@ struct run {
     uint32_t in_flight;             /* tasks launched or about to be */
     struct manifest *kept_manifest; /* of the outputs with kept_key: see inputs.c */
     uint8_t kept_key[SHA256_SIZE];
-    uint32_t pool;           /* pieces of work in the pool */
-    struct run_step **order; /* by weight, heaviest first */
+    uint32_t pool; /* pieces of work in the pool */
     struct run *next;
 };
 
@@ -167,6 +173,7 @@ struct engine {
     double cpus_taken;
     uint64_t memory_taken;
     unsigned gpus_taken;
+    uint64_t round; /* of the scheduler */
     uv_loop_t *loop;
     int64_t newest; /* id of the newest run that was taken up */
     bool driving, dirty;
@@ -289,9 +296,15 @@ int task_test_when(struct task *task, bool *ret, struct error **err) MUST_CHECK;
 void schedule_queue(struct task *task);
 void schedule_unqueue(struct task *task);
 int schedule_dispatch(struct engine *engine, struct error **err) MUST_CHECK;
+/* Takes a ready task out of its queue until the work under its key was done. */
+void schedule_park(struct task *task);
+void schedule_unpark(struct engine *engine, const uint8_t key[SHA256_SIZE]);
 /* Gives back what a task had taken. */
 void schedule_release(struct task *task);
 void schedule_take(struct task *task); /* of an attempt that was found running */
+/* Microseconds that may go by before anything needs us: many ends then share one commit. */
+unsigned schedule_leisure(const struct engine *engine);
+void schedule_timed(struct run_step *step, int64_t duration); /* ms that one took */
 
 /* ----------------------------------------------------------------- flight.c */
 /* Starts an attempt: inputs, key, reuse or command line; launch follows after the commit. */
