@@ -190,6 +190,14 @@ void home_unlock(struct engine *engine);
 int engine_write(struct engine *engine, struct error **err) MUST_CHECK;
 const char *engine_who(void);
 
+/* ----------------------------------------------------------------- secret.c */
+/* The one secret that the home makes itself, of random bytes, when a step first asks for it. */
+#define SECRET_PSEUDONYMS "pseudonyms"
+/* A digest of HOME/secrets/NAME that says nothing about it to who has not the home's salt, and
+ * whether it may be used: ERROR_DENIED when others than its owner can read it. */
+int secret_identify(const struct engine *engine, const char *name, char text[SHA256_HEX_SIZE],
+                    struct error **err) MUST_CHECK;
+
 /* ------------------------------------------------------------------- load.c */
 /* Builds a run from the database. */
 int run_load(struct engine *engine, const char *name, struct run **ret,

@@ -182,7 +182,7 @@ static bool differ(const json_t *a, const json_t *b) {
 static void compare(const json_t *before, const json_t *now, json_t *details) {
     static const char *const flat[] = {"type",        "tool",    "image",     "command",
                                        "environment", "network", "partition", "glovebox"};
-    static const char *const nested[] = {"inputs", "mounts", "files"};
+    static const char *const nested[] = {"inputs", "mounts", "files", "secrets"};
     for (size_t i = 0; i < ARRAY_SIZE(flat); i++)
         if (differ(json_object_get(before, flat[i]), json_object_get(now, flat[i])))
             json_array_append_new(details, json_sprintf("%s changed", flat[i]));

@@ -142,7 +142,8 @@ enum fan_kind {
     FAN_JSON,
     FAN_FUNCTION /* MedPerf: host-side Python function */
 };
-enum dicom_level { DICOM_PATIENT, DICOM_STUDY, DICOM_SERIES };
+enum dicom_level { DICOM_PATIENT, DICOM_STUDY, DICOM_SERIES, DICOM_INSTANCE };
+extern const char *const dicom_levels[]; /* their names */
 struct fan {
     enum fan_kind kind;
     struct reference over;  /* what is listed: an input or an upstream step's outputs */

@@ -1,7 +1,9 @@
 """How tasks die and what becomes of it; what is refused; what is never exceeded."""
 import hashlib
+import json
 import os
 import signal
+import sqlite3
 
 import pytest
 
@@ -340,7 +342,66 @@ steps:
     assert (lab.home / 'secrets' / 'pacs').read_text() == canary
     lab.secret('pacs', canary + '2')
     lab.glovebox('run', lab.folder / 'pipeline.yaml')
-    assert lab.states()['use'] == 'reused', 'a new password is no new work'
+    assert lab.states() == {'use': 'succeeded', 'other': 'reused'}
+    assert 'secrets pacs changed' in lab.why('use')
+    lab.glovebox('run', lab.folder / 'pipeline.yaml')
+    assert lab.states() == {'use': 'reused', 'other': 'reused'}
+
+
+def test_what_the_home_keeps_of_a_secret_does_not_let_it_be_guessed(lab):
+    """Recipes hold a digest of it, but not one that a list of passwords can be tried against."""
+    lab.secret('pacs', 'hunter2')
+    recipe = json.dumps(recipe_of(lab, 'secrets: [pacs]'))
+    assert '"pacs": "' in recipe and hashlib.sha256(b'hunter2').hexdigest() not in recipe
+    other = lab.home / 'salt'
+    other.write_bytes(bytes(32))
+    assert json.dumps(recipe_of(lab, 'secrets: [pacs]')) != recipe
+
+
+def recipe_of(lab, more):
+    lab.run('name: one\nsteps:\n  - {id: x, command: "true", %s}\n' % more)
+    database = sqlite3.connect('file:%s?mode=ro' % (lab.home / 'glovebox.db'), uri=True)
+    try:
+        return json.loads(database.execute('SELECT recipe FROM attempt ORDER BY launched DESC').fetchone()[0])
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize('mode', [0o640, 0o604, 0o660, 0o610])
+def test_a_secret_that_others_may_read_is_refused(lab, mode):
+    lab.secret('pacs', 'x')
+    (lab.home / 'secrets' / 'pacs').chmod(mode)
+    task = one(lab, 'command: "true"\nsecrets: [pacs]')
+    assert (task['state'], task['cause']) == ('failed', 'policy')
+    assert '%04o' % mode in lab.why('x') and 'chmod 600' in lab.why('x')
+    lab.secret('pacs', 'x')
+    lab.glovebox('retry', 'last')
+    assert lab.states() == {'x': 'succeeded'}
+
+
+PSEUDONYMS = '''
+name: secret
+steps:
+  - {id: use, secrets: [pseudonyms], command: 'sha256sum < /run/secrets/pseudonyms > /out/sum'}
+'''
+
+
+def test_the_home_makes_the_secret_for_pseudonyms_itself(lab):
+    lab.run(PSEUDONYMS)
+    path = lab.home / 'secrets' / 'pseudonyms'
+    made = path.read_bytes()
+    assert len(made) == 32 and len(set(made)) > 8
+    assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
+    assert lab.output('use', 'sum').split()[0] == hashlib.sha256(made).hexdigest()
+    assert not grep(lab.home / 'runs', made.hex()) and not grep(lab.home / 'runs', hashlib.sha256(made).hexdigest())
+    lab.run(PSEUDONYMS)
+    assert lab.states() == {'use': 'reused'} and path.read_bytes() == made
+    path.write_bytes(bytes(32))
+    lab.run(PSEUDONYMS)
+    assert lab.states() == {'use': 'succeeded'} and path.read_bytes() == bytes(32)
+    path.unlink()
+    lab.run(PSEUDONYMS)
+    assert lab.states() == {'use': 'succeeded'} and path.read_bytes() not in (made, bytes(32))
 
 
 def test_a_secret_that_is_not_there(lab):
