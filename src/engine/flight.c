@@ -554,13 +554,26 @@ static bool may_retry(const struct task *task, enum cause cause) {
     return !retries->causes || (retries->causes & 1u << cause);
 }
 
+/* What a failed attempt says of itself is kept where it can be read: its outputs are not. */
+static char *failed_result(const struct flight *flight) {
+    OWN_ERROR problem = NULL;
+    char *result = NULL;
+    if (result_read(flight->out, FAILED_RESULT_MAXIMUM, &result, &problem) < 0)
+        return NULL; /* it failed: half a file is nothing strange */
+    return result;
+}
+
 int flight_failed(struct flight *flight, struct error **err) {
     struct task *task = flight->task;
     enum cause cause = flight->report.cause;
     if (save_end(flight, err) < 0)
         return -1;
     OWN_STRING detail = memory_copy_string(flight->detail ? flight->detail : "");
+    bool review = task->step->step->type == STEP_MANUAL_REVIEW; /* its result is the decision */
+    OWN_STRING result = review ? NULL : failed_result(flight);
     flight_land(flight);
+    if (!review)
+        set_result(task, result);
     task->cause = (uint8_t)cause;
     if (cause == CAUSE_CANCELLED)
         return task_move(task, TASK_CANCELLED, "stopped by a person", err);

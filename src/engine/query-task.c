@@ -287,6 +287,14 @@ static int explain_wait(struct engine *engine, int64_t run, const struct pipelin
     return 0;
 }
 
+/* The beginning of what a failed task left in result.json; the record has it whole. */
+static json_t *shorten_result(const char *result) {
+    size_t size = strlen(result), shown = size < 1000 ? size : 1000;
+    while (shown < size && ((uint8_t)result[shown] & 0xc0) == 0x80)
+        shown--;
+    return json_sprintf("result.json: %.*s%s", (int)shown, result, shown < size ? "…" : "");
+}
+
 static int explain(struct engine *engine, int64_t run, const struct pipeline *pipeline,
                    struct rows *task, json_t *details, const char **ret_because,
                    struct error **err) {
@@ -317,6 +325,8 @@ static int explain(struct engine *engine, int64_t run, const struct pipeline *pi
         if (rows_integer(task, 5) > 0)
             json_array_append_new(
                 details, json_sprintf("exit status %lld", (long long)rows_integer(task, 5)));
+        if (step->type <= STEP_CONTAINER && rows_text(task, 11))
+            json_array_append_new(details, shorten_result(rows_text(task, 11)));
         break;
     case TASK_CANCELLED:
         *ret_because = "a person stopped it";

@@ -32,6 +32,50 @@ def test_exit_code(lab):
     assert open(failed[0]['log']).read().split() == ['out', 'err']
 
 
+def leave(result, more='exit 5'):
+    """A command that leaves this result.json."""
+    return json.dumps("printf '%%s' '%s' > /out/result.json; %s" % (result, more))
+
+
+def test_what_a_failed_task_says_of_itself_is_kept(lab):
+    one(lab, 'command: ' + leave('{"broken": [{"file": "#3", "reason": "it is cut off"}]}'))
+    assert lab.record()['x']['result'] == {'broken': [{'file': '#3', 'reason': 'it is cut off'}]}
+    assert 'result.json: {"broken":[{"file":"#3","reason":"it is cut off"}]}' in lab.why('x')
+    one(lab, 'command: ' + leave('{"long": "%s"}' % ('ä' * 3000)))
+    assert len(lab.record()['x']['result']['long']) == 3000
+    assert lab.why('x').endswith('ä…') and len(lab.why('x')) < 1200
+
+
+@pytest.mark.parametrize('result', ['{"half": ', '[1]', '{"a": 1, "a": 2}', '{"x": "%s"}' % ('x' * (257 << 10))],
+                         ids=['half', 'list', 'twice', 'large'])
+def test_a_bad_result_of_a_failed_task_is_left_alone(lab, result):
+    (lab.folder / 'data').mkdir()
+    (lab.folder / 'data' / 'r').write_text(result)
+    lab.run("""
+name: one
+inputs: {data: {type: directory}}
+steps:
+  - {id: x, in: inputs.data, command: 'cp /in/r /out/result.json; exit 5'}
+""", '-i', 'data=data', status=1)
+    assert lab.record()['x']['result'] is None and lab.tasks()['x']['cause'] == 'exit'
+    assert 'result.json' not in lab.why('x')
+
+
+def test_the_result_is_that_of_the_last_attempt(lab):
+    data = lab.judge()
+    lab.run("""
+name: one
+inputs:
+""" + JUDGE_INPUT + """
+steps:
+  - id: x
+""" + JUDGE_MOUNT + """
+    command: 'test -e /judge/log && exit 6; touch /judge/log; echo "{}" > /out/result.json; exit 5'
+    retries: {count: 1}
+""", '-i', 'judge=%s' % data, status=1)
+    assert lab.tasks()['x']['exit'] == 6 and lab.record()['x']['result'] is None
+
+
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
 def test_signal(lab, number):
     task = one(lab, 'command: "kill -%d $$"' % number)
