@@ -51,9 +51,7 @@ static struct flight *flight_new(struct task *task, unsigned number, struct erro
     struct run *run = task->step->run;
     struct engine *engine = run->engine;
     struct flight *flight = memory_allocate(sizeof(*flight));
-    OWN_STRING partition = text_safe_name(*task->node->key ? task->node->key : "all");
-    if (!flight || !partition) {
-        memory_free(flight);
+    if (!flight) {
         error_set_memory(err);
         return NULL;
     }
@@ -67,8 +65,9 @@ static struct flight *flight_new(struct task *task, unsigned number, struct erro
                    (long long)task->id, number);
     flight->work = home_path(engine, "work/%s", flight->job);
     flight->out = home_path(engine, "work/%s/out", flight->job);
-    flight->log = home_path(engine, "runs/%s/logs/%s/%s.%u.log", run->name, task->step->step->id,
-                            partition, number);
+    /* By the task's number: its partition may be the name of a patient, and paths get about. */
+    flight->log = home_path(engine, "runs/%s/logs/%s/%lld.%u.log", run->name, task->step->step->id,
+                            (long long)task->id, number);
     flight->arena = arena_new((size_t)256 << 20);
     if (!flight->work || !flight->out || !flight->log || !flight->arena) {
         flight_free(flight);

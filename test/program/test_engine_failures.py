@@ -76,6 +76,23 @@ steps:
     assert lab.tasks()['x']['exit'] == 6 and lab.record()['x']['result'] is None
 
 
+def test_paths_of_logs_do_not_name_partitions(lab):
+    """A partition may be the name of a patient, and paths get about."""
+    data = lab.data({'CANARY-DOE/f': 'x', 'CANARY-ROE/f': 'y'})
+    lab.run("""
+name: one
+inputs: {data: {type: directory}}
+steps:
+  - {id: x, foreach: {directories: inputs.data}, command: 'cat /in/f; test "$GLOVEBOX_PARTITION" != CANARY-ROE'}
+""", '-i', 'data=%s' % data, status=1)
+    assert lab.log('x@CANARY-DOE') == 'x' and lab.log('x@CANARY-ROE') == 'y'
+    logs = [path for path in lab.home.rglob('*') if path.suffix == '.log' and 'runs' in path.parts]
+    assert len(logs) == 2 and {path.read_text() for path in logs} == {'x', 'y'}
+    assert not [path for path in lab.home.rglob('*') if 'CANARY' in str(path.relative_to(lab.home))]
+    assert 'CANARY' not in lab.glovebox('status', 'last', '--json').json['failed'][0]['log']
+    assert not grep(lab.home / 'compute', 'CANARY')
+
+
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
 def test_signal(lab, number):
     task = one(lab, 'command: "kill -%d $$"' % number)
