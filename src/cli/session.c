@@ -57,6 +57,7 @@ struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
     struct pipeline_options options = {
         .tools = names,
         .tool_count = tool_count,
+        .check_tool = tool_check,
         .can_run_images = can_run_images(),
         .image_remedy = "this version of glovebox has no container driver: install a version that "
                         "has one, or make the step a tool or a command",

@@ -40,22 +40,6 @@ static bool is_known(const struct finish_job *job) {
     return job->known.any && memcmp(job->known.output, job->output, SHA256_SIZE) == 0;
 }
 
-static int read_result(struct finish_job *job, const char *place, struct error **err) {
-    OWN_STRING path = path_join(place, "result.json");
-    struct stat status;
-    if (!path)
-        return error_set_memory(err);
-    if (lstat(path, &status) < 0 || !S_ISREG(status.st_mode))
-        return 0;
-    OWN_JSON result = json_read_file(AT_FDCWD, path, RESULT_JSON_MAXIMUM, err);
-    if (!result)
-        return error_wrap(err, "result.json");
-    if (!json_is_object(result))
-        return error_set(err, ERROR_INVALID, "result.json is not an object");
-    job->result = json_canonical(result, err);
-    return job->result ? 0 : -1;
-}
-
 static int check_declared(const struct finish_job *job, const struct manifest *manifest,
                           struct error **err) {
     for (size_t i = 0; i < job->step->output_count; i++)
@@ -151,7 +135,7 @@ static void store_outputs(struct pool_job *base) {
         return;
     OWN_MANIFEST manifest = manifest_build(place, MANIFEST_STRICT, NULL, &job->refused);
     if (!manifest || check_declared(job, manifest, &job->refused) < 0 ||
-        read_result(job, place, &job->refused) < 0)
+        result_read(place, RESULT_JSON_MAXIMUM, &job->result, &job->refused) < 0)
         return;
     if (!manifest_digest(manifest, "", job->output)) {
         error_set_memory(&job->failure);

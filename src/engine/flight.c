@@ -51,9 +51,7 @@ static struct flight *flight_new(struct task *task, unsigned number, struct erro
     struct run *run = task->step->run;
     struct engine *engine = run->engine;
     struct flight *flight = memory_allocate(sizeof(*flight));
-    OWN_STRING partition = text_safe_name(*task->node->key ? task->node->key : "all");
-    if (!flight || !partition) {
-        memory_free(flight);
+    if (!flight) {
         error_set_memory(err);
         return NULL;
     }
@@ -67,8 +65,9 @@ static struct flight *flight_new(struct task *task, unsigned number, struct erro
                    (long long)task->id, number);
     flight->work = home_path(engine, "work/%s", flight->job);
     flight->out = home_path(engine, "work/%s/out", flight->job);
-    flight->log = home_path(engine, "runs/%s/logs/%s/%s.%u.log", run->name, task->step->step->id,
-                            partition, number);
+    /* By the task's number: its partition may be the name of a patient, and paths get about. */
+    flight->log = home_path(engine, "runs/%s/logs/%s/%lld.%u.log", run->name, task->step->step->id,
+                            (long long)task->id, number);
     flight->arena = arena_new((size_t)256 << 20);
     if (!flight->work || !flight->out || !flight->log || !flight->arena) {
         flight_free(flight);
@@ -612,13 +611,26 @@ static bool may_retry(const struct task *task, enum cause cause) {
     return !retries->causes || (retries->causes & 1u << cause);
 }
 
+/* What a failed attempt says of itself is kept where it can be read: its outputs are not. */
+static char *failed_result(const struct flight *flight) {
+    OWN_ERROR problem = NULL;
+    char *result = NULL;
+    if (result_read(flight->out, FAILED_RESULT_MAXIMUM, &result, &problem) < 0)
+        return NULL; /* it failed: half a file is nothing strange */
+    return result;
+}
+
 int flight_failed(struct flight *flight, struct error **err) {
     struct task *task = flight->task;
     enum cause cause = flight->report.cause;
     if (save_end(flight, err) < 0)
         return -1;
     OWN_STRING detail = memory_copy_string(flight->detail ? flight->detail : "");
+    bool review = task->step->step->type == STEP_MANUAL_REVIEW; /* its result is the decision */
+    OWN_STRING result = review ? NULL : failed_result(flight);
     flight_land(flight);
+    if (!review)
+        set_result(task, result);
     task->cause = (uint8_t)cause;
     if (cause == CAUSE_CANCELLED)
         return task_move(task, TASK_CANCELLED, "stopped by a person", err);

@@ -11,17 +11,18 @@
 #include <uthash.h>
 #include <uv.h>
 
-#define LEVELS_MAXIMUM      8
-#define TASKS_MAXIMUM       ((size_t)2 << 20) /* of one run */
-#define RUN_MEMORY_MAXIMUM  ((size_t)2 << 30)
-#define RESULT_JSON_MAXIMUM ((size_t)1 << 20)
-#define LOST_MAXIMUM        5 /* times that an attempt may be lost before its task fails */
-#define NAME_SIZE           128
-#define STATE_GONE          (-1) /* of a task on record whose partition is not made any more */
-#define NOTE_CANCELLING     "cancelling"
-#define WAITS_FOR_SAME      "waits for the same work"
-#define NEXT_POLLS          UINT16_MAX       /* no condition of `next` holds yet */
-#define NEXT_NONE           (UINT16_MAX - 1) /* none held, and none will be asked again */
+#define LEVELS_MAXIMUM        8
+#define TASKS_MAXIMUM         ((size_t)2 << 20) /* of one run */
+#define RUN_MEMORY_MAXIMUM    ((size_t)2 << 30)
+#define RESULT_JSON_MAXIMUM   ((size_t)1 << 20)
+#define FAILED_RESULT_MAXIMUM ((size_t)256 << 10) /* read on the loop thread */
+#define LOST_MAXIMUM          5 /* times that an attempt may be lost before its task fails */
+#define NAME_SIZE             128
+#define STATE_GONE            (-1) /* of a task on record whose partition is not made any more */
+#define WAITS_FOR_SAME        "waits for the same work"
+#define NOTE_CANCELLING       "cancelling"
+#define NEXT_POLLS            UINT16_MAX       /* no condition of `next` holds yet */
+#define NEXT_NONE             (UINT16_MAX - 1) /* none held, and none will be asked again */
 
 /* Why a task was skipped. The order stands in the database. */
 enum skip {
@@ -196,6 +197,14 @@ void home_unlock(struct engine *engine);
 /* Opens a transaction unless one is open. The turn's end commits. */
 int engine_write(struct engine *engine, struct error **err) MUST_CHECK;
 const char *engine_who(void);
+
+/* ----------------------------------------------------------------- secret.c */
+/* The one secret that the home makes itself, of random bytes, when a step first asks for it. */
+#define SECRET_PSEUDONYMS "pseudonyms"
+/* A digest of HOME/secrets/NAME that says nothing about it to who has not the home's salt, and
+ * whether it may be used: ERROR_DENIED when others than its owner can read it. */
+int secret_identify(const struct engine *engine, const char *name, char text[SHA256_HEX_SIZE],
+                    struct error **err) MUST_CHECK;
 
 /* ------------------------------------------------------------------- load.c */
 /* Builds a run from the database. */
@@ -401,6 +410,9 @@ char *result_path(const struct task *task, const char *path) MUST_CHECK;
 /* The same with links resolved, refusing to leave the outputs: what a guest wrote is not trusted.
  */
 char *result_inside(const struct task *task, const char *path, struct error **err) MUST_CHECK;
+
+/* The object in FOLDER/result.json, canonical; *ret stays NULL when there is none. */
+int result_read(const char *folder, size_t maximum, char **ret, struct error **err) MUST_CHECK;
 
 extern const struct store_migrations home_migrations;
 

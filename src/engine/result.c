@@ -1,6 +1,9 @@
 /* Where results lie: HOME/results/ab/abcd…/{output/, manifest}, by the digest of the recipe. */
 #include "private.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 char *result_folder(const struct engine *engine, const uint8_t key[SHA256_SIZE]) {
     char text[SHA256_HEX_SIZE];
     hex_encode(key, SHA256_SIZE, text);
@@ -20,4 +23,20 @@ char *result_path(const struct task *task, const char *path) {
     OWN_STRING folder = result_folder(engine, task->key);
     OWN_STRING output = folder ? path_join(folder, "output") : NULL;
     return output ? path_join(output, path) : NULL;
+}
+
+int result_read(const char *folder, size_t maximum, char **ret, struct error **err) {
+    OWN_STRING path = path_join(folder, "result.json");
+    struct stat status;
+    if (!path)
+        return error_set_memory(err);
+    if (lstat(path, &status) < 0 || !S_ISREG(status.st_mode))
+        return 0;
+    OWN_JSON result = json_read_file(AT_FDCWD, path, maximum, err);
+    if (!result)
+        return error_wrap(err, "result.json");
+    if (!json_is_object(result))
+        return error_set(err, ERROR_INVALID, "result.json is not an object");
+    *ret = json_canonical(result, err);
+    return *ret ? 0 : -1;
 }
