@@ -240,15 +240,6 @@ static int make_tool_command(struct flight *flight, const char *in, const char *
                   : 0;
 }
 
-/* "sh -c TEXT", whichever shell and however it was written down: TEXT is shell text. */
-static bool is_shell(const struct step *step) {
-    if (step->type == STEP_TOOL || step->command_count < 3)
-        return false;
-    const char *flags = step->command[1];
-    return text_ends_with(path_base_name(step->command[0]), "sh") && flags[0] == '-' &&
-           flags[1] != '-' && strchr(flags, 'c');
-}
-
 static int make_command(struct flight *flight, const json_t *values, const char *in,
                         const char *out, struct error **err) {
     const struct step *step = flight->task->step->step;
@@ -257,7 +248,7 @@ static int make_command(struct flight *flight, const json_t *values, const char 
     for (size_t i = 0; i < step->entrypoint_count; i++)
         if (add_expanded(flight, step->entrypoint[i], values, err) < 0)
             return error_wrap(err, "entrypoint");
-    bool shell = is_shell(step);
+    bool shell = step->type != STEP_TOOL && words_begin_shell(step->command, step->command_count);
     for (size_t i = 0; i < step->command_count; i++) {
         int result = shell && i == 2 ? shell_command(flight, step->command[i], values, err)
                                      : add_expanded(flight, step->command[i], values, err);

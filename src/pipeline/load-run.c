@@ -55,7 +55,10 @@ static void load_words(struct loader *loader, struct draft *draft, const struct 
     }
     words->list = loader_allocate(loader, (node->count + 3) * sizeof(*words->list));
     for (size_t i = 0; words->list && i < node->count; i++) {
-        const char *word = load_template(loader, draft, node->values[i], what);
+        bool shell = i == 2 && words->count == 2 && draft->step.type != STEP_TOOL &&
+                     words_begin_shell(words->list, 2);
+        const char *word = shell ? load_shell_text(loader, draft, node->values[i], what)
+                                 : load_template(loader, draft, node->values[i], what);
         if (word)
             words->list[words->count++] = word;
     }
@@ -65,7 +68,7 @@ static void load_words(struct loader *loader, struct draft *draft, const struct 
 static void load_shell(struct loader *loader, struct draft *draft, const struct node *node,
                        struct words *words) {
     words->list = loader_allocate(loader, 5 * sizeof(*words->list));
-    const char *text = load_template(loader, draft, node, "command");
+    const char *text = load_shell_text(loader, draft, node, "command");
     if (!words->list || !text)
         return;
     words->list[words->count++] = "sh";

@@ -84,6 +84,8 @@ enum step_type {
      * parameters "ID.NAME" of the whole. */
 };
 const char *step_type_name(enum step_type type);
+/* "sh -c", whichever shell and however it was written down: the third word is shell text. */
+bool words_begin_shell(const char *const *words, size_t count);
 
 /* A dataflow reference: what a step reads. */
 enum reference_kind {
