@@ -148,7 +148,8 @@ static int prepare(const struct invocation *invocation, struct request *request,
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
     OWN_ERROR second = NULL;
-    request->pipeline = session_load(given_argument(invocation, 0), &diagnostics, &problem);
+    request->pipeline = session_load(invocation, given_argument(invocation, 0), POLICY_REFUSES,
+                                     &diagnostics, &problem);
     if (request->pipeline) {
         request->parameters =
             pipeline_bind_parameters(request->pipeline, parameters, &diagnostics, &problem);

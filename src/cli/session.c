@@ -45,8 +45,25 @@ static bool can_run_images(void) {
     return false;
 }
 
-struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
+static int site_allows(const void *context, const char *key, const char *value,
+                       struct error **err) {
+    return policy_allows(context, key, value, err);
+}
+
+/* Without a home (nobody's, as in a container) there is still the site's. */
+static int read_policy(const struct invocation *invocation, struct policy **ret,
+                       struct error **err) {
+    OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), NULL);
+    return policy_read(home ? home : "/nonexistent", ret, err);
+}
+
+struct pipeline *session_load(const struct invocation *invocation, const char *path,
+                              enum session_policy what, struct diagnostics *diagnostics,
                               struct error **err) {
+    OWN_POLICY policy = NULL;
+    if (what != POLICY_UNASKED && read_policy(invocation, &policy, err) < 0)
+        return NULL;
+    struct pipeline_site site = {site_allows, policy, what == POLICY_WARNS};
     OWN_MEMORY(const char *) names = memory_array(tool_count, sizeof(*names));
     if (!names) {
         error_set_memory(err);
@@ -55,6 +72,7 @@ struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
     for (size_t i = 0; i < tool_count; i++)
         names[i] = tools[i]->name;
     struct pipeline_options options = {
+        .site = policy ? &site : NULL,
         .tools = names,
         .tool_count = tool_count,
         .can_run_images = can_run_images(),

@@ -273,8 +273,16 @@ struct pipeline {
     enum pipeline_dialect { DIALECT_GLOVEBOX, DIALECT_MEDPERF } dialect;
 };
 
+/* What the place where a pipeline is to run has to say. */
+struct pipeline_site {
+    /* May a step say `key: value` (box, network, flavor)? Else -1, with who forbids it. */
+    int (*allows)(const void *context, const char *key, const char *value, struct error **err);
+    const void *context;
+    bool only_warn; /* the pipeline may be meant for another place */
+};
 struct pipeline_options {
-    const char *const *tools; /* names of the built-in tools, to check `tool:` against */
+    const struct pipeline_site *site; /* NULL: everything is allowed */
+    const char *const *tools;         /* names of the built-in tools, to check `tool:` against */
     size_t tool_count;
     bool can_run_images; /* some driver can; else container steps are errors that say what to
                             install */
