@@ -57,7 +57,7 @@ static int draw(const struct invocation *invocation, const struct pipeline *pipe
 static int handle_run(const struct invocation *invocation, const char *given, struct error **err) {
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
-    if (session_open(invocation, true, &engine, err) < 0 ||
+    if (session_open(invocation, SESSION_ASK, &engine, err) < 0 ||
         engine_find_run(engine, given, &run, err) < 0)
         return -1;
     OWN_PIPELINE pipeline = engine_pipeline(engine, run, err);

@@ -7,30 +7,21 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-int session_open(const struct invocation *invocation, bool read_only, struct engine **ret,
+int session_open(const struct invocation *invocation, enum session_use use, struct engine **ret,
                  struct error **err) {
     OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), err);
     if (!home)
         return -1;
-    struct engine_options options = {.home = home, .read_only = read_only};
+    struct engine_options options = {
+        .home = home, .read_only = use == SESSION_ASK, .make = use == SESSION_MAKE};
     return engine_open(&options, ret, err);
 }
 
-int session_open_run(const struct invocation *invocation, bool read_only, struct engine **ret,
+int session_open_run(const struct invocation *invocation, enum session_use use, struct engine **ret,
                      char **ret_run, struct error **err) {
-    OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), err);
-    if (!home)
-        return -1;
-    /* Opening would make it, for a run that cannot be in it. */
-    if (!file_exists(AT_FDCWD, home)) {
-        error_set(err, ERROR_NOT_FOUND, "there are no runs: %s does not exist", home);
-        return error_hint(err, "--home or GLOVEBOX_HOME names the home that the run is in");
-    }
-    struct engine_options options = {.home = home, .read_only = read_only};
     OWN_ENGINE engine = NULL;
-    if (engine_open(&options, &engine, err) < 0)
-        return -1;
-    if (engine_find_run(engine, given_argument(invocation, 0), ret_run, err) < 0)
+    if (session_open(invocation, use, &engine, err) < 0 ||
+        engine_find_run(engine, given_argument(invocation, 0), ret_run, err) < 0)
         return -1;
     *ret = take(&engine);
     return 0;

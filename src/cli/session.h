@@ -6,11 +6,16 @@
 #include "engine/engine.h"
 #include "pipeline/pipeline.h"
 
+enum session_use {
+    SESSION_ASK,
+    SESSION_CHANGE,
+    SESSION_MAKE /* change, and make the home if there is none */
+};
 /* Opens the home that --home and the environment say. */
-int session_open(const struct invocation *invocation, bool read_only, struct engine **ret,
+int session_open(const struct invocation *invocation, enum session_use use, struct engine **ret,
                  struct error **err) MUST_CHECK;
 /* Opens the home and finds the run of the first argument. */
-int session_open_run(const struct invocation *invocation, bool read_only, struct engine **ret,
+int session_open_run(const struct invocation *invocation, enum session_use use, struct engine **ret,
                      char **ret_run, struct error **err) MUST_CHECK;
 
 /* What the site's policy means for a pipeline. */

@@ -48,9 +48,10 @@ const char *run_state_name(enum run_state state);
 struct engine;
 
 struct engine_options {
-    const char *home;   /* absolute; made (mode 0700) when it is not there */
+    const char *home;   /* absolute */
     const char *driver; /* name of a compute driver; NULL: "process" */
-    bool read_only;     /* only ask: a missing home is ERROR_NOT_FOUND */
+    bool read_only;     /* only ask */
+    bool make; /* makes it (mode 0700) when it is not there; else that is ERROR_NOT_FOUND */
 };
 /* Opens a home. ERROR_UNSUPPORTED when it was written by a newer version of this program. */
 int engine_open(const struct engine_options *options, struct engine **ret,

@@ -70,16 +70,18 @@ int engine_open(const struct engine_options *options, struct engine **ret, struc
     engine->driver = compute_driver(options->driver ? options->driver : "process");
     if (!engine->home)
         return error_set_memory(err);
-    if (!options->read_only && directory_make(AT_FDCWD, options->home, 0700, err) < 0)
+    if (options->make && directory_make(AT_FDCWD, options->home, 0700, err) < 0)
         return error_wrap(err, "home");
     engine->home_fd = file_open(AT_FDCWD, options->home, O_RDONLY | O_DIRECTORY, 0, NULL);
     if (engine->home_fd < 0) {
         error_set_errno(err, errno, "no home at %s", options->home);
-        return error_hint(err, "`glovebox run` makes one; or give --home");
+        return error_hint(err, "`glovebox run PIPELINE` makes one; --home or GLOVEBOX_HOME names "
+                               "another");
     }
-    if (options->read_only && !file_exists(engine->home_fd, "glovebox.db")) {
+    if (!options->make && !file_exists(engine->home_fd, "glovebox.db")) {
         error_set(err, ERROR_NOT_FOUND, "nothing has run in %s yet", options->home);
-        return error_hint(err, "start with `glovebox run PIPELINE`, or give --home");
+        return error_hint(err, "start with `glovebox run PIPELINE`; --home or GLOVEBOX_HOME names "
+                               "another home");
     }
     if (!options->read_only && make_folders(engine, err) < 0)
         return -1;
