@@ -73,8 +73,7 @@ struct exit_report {
     uint64_t peak_memory;         /* bytes, 0: unknown */
     int64_t cpu_user, cpu_system; /* microseconds */
     const char *detail;           /* a sentence for people, or "" */
-    const char
-        *weaker; /* a sentence when a limit that was asked for could not be held here, or "" */
+    const char *weaker;  /* a sentence when the box is weaker than it should be, here, or "" */
     const char *sandbox; /* how it was shut in, for the run's record: words such as "namespaces:
                             mount,pid,ipc,uts,net; seccomp; memory: cgroup", or "" */
 };

@@ -167,7 +167,7 @@ struct engine {
     bool read_only;
     struct store *store;
     int64_t data_version;
-    json_t *policy;
+    struct policy *policy;
     const struct driver *driver;
     struct compute *compute;
     struct compute_capacity capacity;

@@ -53,7 +53,8 @@ enum sandbox {
     SANDBOX_CPU_NONE = 1 << 11,
     SANDBOX_PROCESSES_CGROUP = 1 << 12,
     SANDBOX_PROCESSES_USER = 1 << 13, /* by rlimit, counted over all processes of the user */
-    SANDBOX_CGROUP_V2 = 1 << 14       /* the cgroups are of version 2 */
+    SANDBOX_CGROUP_V2 = 1 << 14,      /* the cgroups are of version 2 */
+    SANDBOX_ROOT = 1 << 15            /* runs as root: some mount cannot have mapped owners */
 };
 
 /* Where a launch failed; the errno is in `number`, the object's name in `subject`. */
