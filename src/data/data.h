@@ -28,6 +28,7 @@ struct manifest {
     struct manifest_entry *entries; /* in order of path components, parents first */
     size_t count, capacity;
     uint64_t bytes;
+    size_t ignored; /* sockets, FIFOs and devices */
 };
 #define MANIFEST_MAXIMUM_ENTRIES ((size_t)8 << 20)
 #define MANIFEST_MAXIMUM_MEMORY  ((size_t)2 << 30)
@@ -71,7 +72,8 @@ struct partition {
     const char *path;         /* of the item, relative to the listed root; "" for none */
     const char *const *files; /* DICOM: the item's files, relative to the root; else NULL */
     size_t file_count;
-    json_t *item; /* for expressions: a string, or an object; owned by the list */
+    unsigned line; /* CSV: where it stands; else 0 */
+    json_t *item;  /* for expressions: a string, or an object; owned by the list */
 };
 struct partition_list {
     struct arena *arena;

@@ -108,6 +108,7 @@ static int visit(const struct tree_entry *found, void *context, enum tree_verdic
     if (strict)
         return error_set(err, ERROR_DENIED,
                          "something that is not a file, directory or link is among the outputs");
+    build->manifest->ignored++;
     return 0;
 }
 

@@ -38,9 +38,11 @@ static int read_result(struct finish_job *job, const char *place, struct error *
         return error_set_memory(err);
     if (lstat(path, &status) < 0 || !S_ISREG(status.st_mode))
         return 0;
-    OWN_JSON result = json_read_file(AT_FDCWD, path, RESULT_JSON_MAXIMUM, err);
+    OWN_FD folder = file_open(AT_FDCWD, place, O_RDONLY | O_DIRECTORY, 0, err);
+    OWN_JSON result =
+        folder < 0 ? NULL : json_read_file(folder, "result.json", RESULT_JSON_MAXIMUM, err);
     if (!result)
-        return error_wrap(err, "result.json");
+        return -1;
     if (!json_is_object(result))
         return error_set(err, ERROR_INVALID, "result.json is not an object");
     job->result = json_canonical(result, err);

@@ -33,7 +33,7 @@ static void give_slot_back(struct keeper *keeper, struct job *job) {
 static void finish_entry(struct keeper *keeper, struct entry *entry) {
     entry->job = NULL;
     entry->record.type = RECORD_EXITED;
-    entry->record.ended = now_wall();
+    entry->record.ended = entry->record.started + now_monotonic() - entry->begun;
     if (journal_append(&keeper->journal, &entry->record) < 0)
         record_seal(&entry->record);
 }
@@ -69,6 +69,7 @@ static void arm(struct job *job, const struct launch_message *message) {
 
 void job_start(struct keeper *keeper, struct entry *entry, const struct launch_message *message) {
     entry->record.started = now_wall();
+    entry->begun = now_monotonic();
     if (keeper->journal_failed) {
         fail_entry(keeper, entry, STAGE_JOURNAL, ENOSPC);
         return;

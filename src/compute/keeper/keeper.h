@@ -70,6 +70,7 @@ struct job {
 struct entry {
     struct entry *next;
     struct job *job; /* while it runs */
+    int64_t begun;   /* monotonic ms of record.started: the wall clock may be set back meanwhile */
     bool just_lost;  /* found running in the journal of a dead keeper of this boot */
     struct record record;
 };
