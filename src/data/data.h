@@ -21,6 +21,7 @@ struct manifest_entry {
     enum entry_kind kind;
     bool executable;
     uint64_t size;
+    int64_t modified;            /* ns, when it was listed; no part of any digest */
     uint8_t digest[SHA256_SIZE]; /* of the content, or of a link's target; zero for directories */
 };
 struct manifest {
@@ -58,6 +59,10 @@ void manifest_cleanup(struct manifest **manifest);
  * nothing at `path`. */
 bool manifest_digest(const struct manifest *manifest, const char *path,
                      uint8_t digest[SHA256_SIZE]);
+/* ERROR_INVALID when a file at or below `path` is not what it was when the manifest was built, by
+ * its size and time. Looks at *budget files at most, and counts them down. */
+int manifest_check_unchanged(const struct manifest *manifest, const char *root, const char *path,
+                             size_t *budget, struct error **err) MUST_CHECK;
 /* The entry at `path`, or NULL. */
 const struct manifest_entry *manifest_find(const struct manifest *manifest, const char *path);
 /* Text form, a line an entry: "f 0644|0755 SIZE SHA256 PATH\n"; written atomically. */

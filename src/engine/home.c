@@ -65,8 +65,13 @@ static int read_policy(struct engine *engine, struct error **err) {
     json_t *value;
     json_object_foreach(engine->policy, key, value) {
         bool flag = text_equal(key, "allow_box_off"), list = text_equal(key, "networks");
-        if (!flag && !list && !text_equal(key, "flavors"))
-            return error_set(err, ERROR_INVALID, "policy.json: unknown key \"%s\"", key);
+        if (!flag && !list && !text_equal(key, "flavors")) {
+            static const char *const keys[] = {"allow_box_off", "networks", "flavors"};
+            const char *near = text_nearest(key, keys, ARRAY_SIZE(keys));
+            error_set(err, ERROR_INVALID, "policy.json: unknown key \"%s\"", key);
+            return near ? error_hint(err, "did you mean \"%s\"?", near)
+                        : error_hint(err, "it has: allow_box_off, networks, flavors");
+        }
         if (flag ? !json_is_boolean(value) : list ? !json_is_array(value) : !json_is_object(value))
             return error_set(err, ERROR_INVALID, "policy.json: \"%s\" must be %s", key,
                              flag   ? "true or false"

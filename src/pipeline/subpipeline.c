@@ -18,6 +18,8 @@ bool source_read(struct loader *loader, const char *path, struct source **ret, s
             error_hint(&problem, "a pipeline names data as inputs, and does not hold it");
         else if (problem && problem->number == EISDIR)
             error_hint(&problem, "name the file in it");
+        else if (problem && problem->code == ERROR_DENIED)
+            error_hint(&problem, "ask its owner, or copy it to where you may read");
         else if (problem && problem->code == ERROR_NOT_FOUND && *path != '/')
             error_hint(&problem, "the path is relative to the folder that you are in");
         return error_move(err, problem) == 0;
