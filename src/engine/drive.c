@@ -6,6 +6,7 @@
 
 #define POLL_INTERVAL   100 /* ms: commands, sleepers, reviews */
 #define FOLLOW_INTERVAL 200
+#define CLOCK_SLACK     2000 /* ms: less is steering, not setting */
 
 struct drive {
     struct engine *engine;
@@ -247,12 +248,22 @@ static int take_up_new(struct engine *engine, const char *wanted, int64_t *ret_i
     return 0;
 }
 
+/* When the wall clock was set back, what sleeps until a time would sleep so much longer. */
+static void follow_clock(struct engine *engine, int64_t now) {
+    int64_t boot = now - clock_monotonic(), jump = boot - engine->boot;
+    bool back = engine->boot && jump < -CLOCK_SLACK;
+    engine->boot = boot;
+    for (struct run *run = back ? engine->runs : NULL; run; run = run->next)
+        people_shift(run, jump);
+}
+
 static int poll_all(struct engine *engine, struct error **err) {
     bool any = false;
     int64_t none = 0;
     if (take_up_new(engine, "", &none, err) < 0 || commands_apply(engine, &any, err) < 0)
         return -1;
     int64_t now = clock_wall();
+    follow_clock(engine, now);
     for (struct run *run = engine->runs; run; run = run->next) {
         bool active = run->state == RUN_RUNNING || run->state == RUN_WAITING;
         if (active && run->sources_ready && people_poll(run, now, err) < 0)

@@ -17,6 +17,7 @@ void flight_free(struct flight *flight) {
     memory_free(flight->environment);
     memory_free(flight->mounts);
     memory_free(flight->farms);
+    memory_free(flight->watched);
     json_decref(flight->recipe);
     json_decref(flight->in_paths);
     memory_free(flight->recipe_text);

@@ -177,6 +177,7 @@ struct engine {
     uint64_t round; /* of the scheduler */
     uv_loop_t *loop;
     int64_t newest; /* id of the newest run that was taken up */
+    int64_t boot;   /* the wall clock's time when the monotonic one was 0, at the last poll */
     bool driving, dirty;
     struct error *failure; /* ends the drive */
     struct run *runs;
@@ -339,6 +340,8 @@ int people_begin(struct task *task, struct error **err) MUST_CHECK;
 int task_fail(struct task *task, struct error *problem, struct error **err) MUST_CHECK;
 /* Looks at sleeping and deciding tasks: time, files, conditions. */
 int people_poll(struct run *run, int64_t now, struct error **err) MUST_CHECK;
+/* Moves the time until which tasks sleep. */
+void people_shift(struct run *run, int64_t milliseconds);
 int people_decide(struct task *task, bool approved, const char *note, const char *who,
                   struct error **err) MUST_CHECK;
 char *people_review_folder(struct task *task, struct error **err) MUST_CHECK;

@@ -36,6 +36,11 @@ static struct entry **end_of(struct entry **list) {
     return list;
 }
 
+static void mark_start(struct entry *entry) {
+    entry->record.started = now_wall();
+    entry->begun = now_monotonic();
+}
+
 static void finish_entry(struct keeper *keeper, struct entry *entry) {
     entry->job = NULL;
     for (struct entry *follower = entry->followers; follower; follower = follower->next_follower)
@@ -43,7 +48,7 @@ static void finish_entry(struct keeper *keeper, struct entry *entry) {
     *end_of(&keeper->due) = entry->followers;
     entry->followers = NULL;
     entry->record.type = RECORD_EXITED;
-    entry->record.ended = now_wall();
+    entry->record.ended = entry->record.started + now_monotonic() - entry->begun;
     if (journal_append(&keeper->journal, &entry->record) < 0)
         record_seal(&entry->record);
 }
@@ -78,7 +83,7 @@ static void arm(struct job *job, const struct launch_message *message) {
 }
 
 void job_start(struct keeper *keeper, struct entry *entry, const struct launch_message *message) {
-    entry->record.started = now_wall();
+    mark_start(entry);
     if (keeper->journal_failed) {
         fail_entry(keeper, entry, STAGE_JOURNAL, ENOSPC);
         return;
@@ -120,7 +125,7 @@ void job_start_after(struct keeper *keeper, struct entry *entry, struct entry *b
                      const struct launch_message *message) {
     entry->message = malloc(message->header.size);
     if (!entry->message) {
-        entry->record.started = now_wall();
+        mark_start(entry);
         fail_entry(keeper, entry, STAGE_FULL, ENOMEM);
         return;
     }
@@ -153,7 +158,7 @@ void job_withdraw(struct keeper *keeper, struct entry *entry, enum cause cause) 
     entry->followers = entry->next_follower = entry->after = NULL;
     free(entry->message);
     entry->message = NULL;
-    entry->record.started = now_wall();
+    mark_start(entry);
     entry->record.cause = (int32_t)cause;
     entry->record.exit_code = -1;
     finish_entry(keeper, entry);
