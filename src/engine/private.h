@@ -357,6 +357,16 @@ int next_wake(struct task *task, struct error **err) MUST_CHECK;
 int commands_apply(struct engine *engine, bool *ret_any, struct error **err) MUST_CHECK;
 
 /* ------------------------------------------------------------------ drive.c */
+/* The parts of engine_drive(), for a loop and for the simulation of one. Once drive_begin() was
+ * called, drive_end() must be, with 0 or -1 for what came before it: what is open is committed, or
+ * rolled back; nothing may be in the pool any more. */
+int drive_begin(struct engine *engine, const char *name, int64_t *ret_id,
+                struct error **err) MUST_CHECK;
+/* What is new in the database: runs, commands; who has slept enough. */
+int drive_poll(struct engine *engine, struct error **err) MUST_CHECK;
+/* All that can be done now is done, committed, and only then launched. */
+int drive_turn(struct engine *engine, struct error **err) MUST_CHECK;
+int drive_end(struct engine *engine, int result, struct error **err) MUST_CHECK;
 /* Loads a run and sets it going. */
 int drive_take_up(struct engine *engine, const char *name, struct run **ret,
                   struct error **err) MUST_CHECK;
