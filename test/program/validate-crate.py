@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
 """Validates RO-Crates with the package roc-validator, without a network.
 
-usage: validate-crate.py PACKAGES PROFILE SEVERITY CRATE
+usage: validate-crate.py PACKAGES SEVERITY PROFILE=CRATE…
 
 PACKAGES is what script/install-roc-validator made. The one thing that the validator would fetch is
 the JSON-LD context of RO-Crate 1.1; it is given from there, and anything else is refused. Prints
-"SEVERITY CHECK: MESSAGE" for each issue; the exit status is 1 when there is any.
+"CRATE: SEVERITY CHECK: MESSAGE" for each issue; the exit status is 1 when there is any.
 """
-import json
 import pathlib
 import sys
 
-packages, profile, severity, crate = sys.argv[1:]
+packages, severity, *crates = sys.argv[1:]
 sys.path.insert(0, packages)
 
 import requests  # noqa: E402
@@ -33,10 +32,18 @@ def answer(_self, url, **_options):
 
 
 http.HttpRequester.get = answer
-result = services.validate(services.ValidationSettings(
-    rocrate_uri=models.URI(crate) if hasattr(models, 'URI') else crate,
-    profile_identifier=profile, requirement_severity=models.Severity[severity]))
-for issue in result.get_issues():
-    print(issue.severity.name, '%s: %s' % (issue.check.identifier, issue.message))
-print(json.dumps({'passed': not result.has_issues()}))
-sys.exit(1 if result.has_issues() else 0)
+found = False
+for wanted in crates:
+    profile, crate = wanted.split('=', 1)
+    result = services.validate(services.ValidationSettings(
+        rocrate_uri=models.URI(crate) if hasattr(models, 'URI') else crate,
+        profile_identifier=profile, requirement_severity=models.Severity[severity]))
+    for issue in result.get_issues():
+        found = True
+        print('%s: %s %s: %s' % (crate, issue.severity.name, issue.check.identifier,
+                                 issue.message))
+    if not result.executed_checks:
+        found = True
+        print('%s: nothing was checked' % crate)
+    print('%s: %s: %d checks' % (crate, profile, len(result.executed_checks)))
+sys.exit(1 if found else 0)
