@@ -193,8 +193,9 @@ char *json_canonical(const json_t *json, struct error **err) MUST_CHECK;
 /* Appends `text` (UTF-8) as a JSON string with its quotes; NULL as null. Much cheaper than a json_t
  * where many lines are written. Bytes that are no UTF-8 become U+FFFD. */
 void json_append_string(struct buffer *buffer, const char *text);
-/* Parses a whole text; duplicate keys are refused; at most `maximum` bytes. */
+/* Parses a whole text; duplicate keys are refused. Errors say where, and quote nothing. */
 json_t *json_parse(const char *text, size_t size, struct error **err) MUST_CHECK;
+/* The same for a file of at most `maximum` bytes, with or without a byte order mark. */
 json_t *json_read_file(int directory, const char *path, size_t maximum,
                        struct error **err) MUST_CHECK;
 /* Object members with a default; never NULL for strings when `fallback` is not NULL. */

@@ -32,9 +32,10 @@ int result_read(const char *folder, size_t maximum, char **ret, struct error **e
         return error_set_memory(err);
     if (lstat(path, &status) < 0 || !S_ISREG(status.st_mode))
         return 0;
-    OWN_JSON result = json_read_file(AT_FDCWD, path, maximum, err);
+    OWN_FD place = file_open(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0, err);
+    OWN_JSON result = place < 0 ? NULL : json_read_file(place, "result.json", maximum, err);
     if (!result)
-        return error_wrap(err, "result.json");
+        return -1;
     if (!json_is_object(result))
         return error_set(err, ERROR_INVALID, "result.json is not an object");
     *ret = json_canonical(result, err);

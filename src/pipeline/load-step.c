@@ -24,12 +24,12 @@ static const char *own_id(const struct draft *draft) {
     return draft->step.id + strlen(draft->scope->prefix);
 }
 
+/* False when it was reported; then the step is what guess_type() took it for. */
 static bool load_type(struct loader *loader, struct draft *draft) {
     static const char *const words[] = {"command",         "tool", "container", "manual_review",
                                         "manual_approval", "wait", "dummy",     "notify",
                                         "pipeline"};
     const char *kind = step_kind(draft->node);
-    draft->step.type = STEP_DUMMY;
     if (!kind) {
         node_error(&loader->trouble, draft->node,
                    "give it a `type`, or a `tool`, `image`, `command` or `pipeline`",
@@ -44,8 +44,8 @@ static bool load_type(struct loader *loader, struct draft *draft) {
             type++;
     if (type < 0)
         return false;
-    if ((size_t)type < ARRAY_SIZE(step_types))
-        draft->step.type = (enum step_type)type;
+    bool calls = (size_t)type >= ARRAY_SIZE(step_types); /* a sub-pipeline */
+    draft->step.type = calls ? STEP_DUMMY : (enum step_type)type;
     return true;
 }
 
@@ -179,14 +179,11 @@ static void load_texts(struct loader *loader, struct draft *draft) {
 void load_step(struct loader *loader, struct draft *draft) {
     struct step *step = &draft->step;
     load_texts(loader, draft);
-    if (!load_type(loader, draft)) {
-        check_keys(loader, draft->node, "step", NULL);
-        return;
-    }
+    bool typed = load_type(loader, draft);
     if (draft->child)
         check_calling(loader, draft);
     else
-        check_keys(loader, draft->node, "step", step_type_name(step->type));
+        check_keys(loader, draft->node, "step", typed ? step_type_name(step->type) : NULL);
     load_fan(loader, draft);
     load_inputs(loader, draft);
     load_running(loader, draft);
@@ -194,6 +191,8 @@ void load_step(struct loader *loader, struct draft *draft) {
     load_declared_outputs(loader, draft);
     load_people(loader, draft);
     load_flow(loader, draft);
+    if (!typed)
+        return; /* nobody knows what it needs */
     if (step->type == STEP_TOOL) {
         require_key(loader, draft, "tool");
         check_tool(loader, draft);

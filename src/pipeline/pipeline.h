@@ -84,6 +84,8 @@ enum step_type {
      * parameters "ID.NAME" of the whole. */
 };
 const char *step_type_name(enum step_type type);
+/* "sh -c", whichever shell and however it was written down: the third word is shell text. */
+bool words_begin_shell(const char *const *words, size_t count);
 
 /* A dataflow reference: what a step reads. */
 enum reference_kind {
@@ -272,8 +274,16 @@ struct pipeline {
     enum pipeline_dialect { DIALECT_GLOVEBOX, DIALECT_MEDPERF } dialect;
 };
 
+/* What the place where a pipeline is to run has to say. */
+struct pipeline_site {
+    /* May a step say `key: value` (box, network, flavor)? Else -1, with who forbids it. */
+    int (*allows)(const void *context, const char *key, const char *value, struct error **err);
+    const void *context;
+    bool only_warn; /* the pipeline may be meant for another place */
+};
 struct pipeline_options {
-    const char *const *tools; /* names of the built-in tools, to check `tool:` against */
+    const struct pipeline_site *site; /* NULL: everything is allowed */
+    const char *const *tools;         /* names of the built-in tools, to check `tool:` against */
     size_t tool_count;
     /* Checks the arguments of a tool, templates as they stand in the file; NULL: nobody does.
      * `complain` is called for each mistake, with the index of the argument, or `count` when one is

@@ -237,7 +237,7 @@ def test_csv_with_a_key(lab):
     ('s,n\n,1\n', 'empty name'),
     ('s,n\n\xff\xfe,1\n'.encode('latin-1'), 'UTF-8'),
     ('s,n\n' + 'x' * 1001 + ',1\n', '1000'),
-    ('', 'no column'),
+    ('', 'empty'),
 ])
 def test_csv_mistakes(lab, text, says):
     csv(lab, text, 's', status=1)
