@@ -75,8 +75,8 @@ static void tell_interrupted(const struct invocation *invocation, struct engine 
          run, run, run);
 }
 
-static int finish(const struct invocation *invocation, struct engine *engine, const char *run,
-                  struct error **err) {
+static int print_outcome(const struct invocation *invocation, struct engine *engine,
+                         const char *run, struct error **err) {
     if (given_flag(invocation, "json")) {
         OWN_JSON status = engine_status(engine, run, err);
         return status ? print_json(status, false, err) : -1;
@@ -84,9 +84,24 @@ static int finish(const struct invocation *invocation, struct engine *engine, co
     struct terminal terminal;
     terminal_examine(invocation, STDOUT_FILENO, &terminal);
     OWN_BUFFER out = {0};
-    if (summary_append(engine, run, &terminal, true, &out, err) < 0)
+    if (summary_append(engine, run, &terminal, SUMMARY_HEAD | SUMMARY_REST, &out, err) < 0)
         return -1;
     return print_checked(&out, err);
+}
+
+/* The outcome on standard output, what went wrong on standard error. */
+static int finish(const struct invocation *invocation, struct engine *engine, const char *run,
+                  struct error **err) {
+    if (print_outcome(invocation, engine, run, err) < 0)
+        return -1;
+    (void)fflush(stdout);
+    struct terminal terminal;
+    terminal_examine(invocation, STDERR_FILENO, &terminal);
+    OWN_BUFFER wrong = {0};
+    if (summary_append(engine, run, &terminal, SUMMARY_WRONG, &wrong, err) < 0)
+        return -1;
+    (void)fputs(buffer_text(&wrong), stderr);
+    return 0;
 }
 
 int follow_run(const struct invocation *invocation, struct engine *engine, const char *run,

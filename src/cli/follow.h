@@ -27,8 +27,13 @@ int follow_in_background(const struct invocation *invocation, struct engine *eng
 int follow_command(const struct invocation *invocation, struct engine *engine, const char *run,
                    struct error **err) MUST_CHECK;
 
-/* What came of a run, for people: state, outputs, failures, what waits and how to go on. */
+/* What came of a run, for people. */
+enum summary_part {
+    SUMMARY_HEAD = 1,  /* its state */
+    SUMMARY_WRONG = 2, /* errors, warnings and failures */
+    SUMMARY_REST = 4,  /* what waits, how to go on, outputs */
+};
 int summary_append(struct engine *engine, const char *run, const struct terminal *terminal,
-                   bool with_head, struct buffer *out, struct error **err) MUST_CHECK;
+                   unsigned parts, struct buffer *out, struct error **err) MUST_CHECK;
 
 #endif

@@ -66,6 +66,7 @@ struct pipeline *session_load(const struct invocation *invocation, const char *p
         .site = policy ? &site : NULL,
         .tools = names,
         .tool_count = tool_count,
+        .check_tool = tool_check,
         .can_run_images = can_run_images(),
         .image_remedy = "this version of glovebox has no container driver: install a version that "
                         "has one, or make the step a tool or a command",

@@ -21,7 +21,7 @@ static uint32_t count_texts(const char *const *texts) {
 }
 
 static int check_job(const struct job *job, struct error **err) {
-    if (check_name(job->name, err) < 0)
+    if (check_name(job->name, err) < 0 || (job->after && check_name(job->after, err) < 0))
         return -1;
     uint32_t arguments = count_texts(job->arguments);
     if (arguments == 0)
@@ -69,6 +69,7 @@ static struct launch_message header_of(const struct job *job) {
                                      .timeout = limits->timeout,
                                      .grace = limits->grace};
     (void)snprintf(message.name, sizeof(message.name), "%s", job->name);
+    (void)snprintf(message.after, sizeof(message.after), "%s", job->after ? job->after : "");
     if (job->network && text_equal(job->network, "host"))
         message.flags |= LAUNCH_HOST_NETWORK;
     return message;

@@ -211,7 +211,8 @@ static void lose(struct compute *compute, bool boxed, bool only_unwritten) {
         known->record.cause = CAUSE_LOST;
         known->record.exit_code = -1;
         known->record.remark = REMARK_KEEPER_DIED;
-        known->record.ended = clock_wall();
+        int64_t now = clock_wall();
+        known->record.ended = now > known->record.started ? now : known->record.started;
         make_ready(compute, known);
     }
 }
@@ -474,6 +475,7 @@ static int process_capacity(struct compute *compute, struct compute_capacity *re
 
 const struct driver driver_process = {.name = "process",
                                       .runs_images = false,
+                                      .chains = true,
                                       .open = process_open,
                                       .close = process_close,
                                       .launch = process_launch,

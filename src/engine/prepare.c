@@ -283,21 +283,21 @@ static int make_environment(struct flight *flight, const json_t *values, const c
     return 0;
 }
 
-/* Secrets lie in HOME/secrets/NAME, readable by their owner alone. Their names stand in the
- * recipe, never their values. */
 static int mount_secrets(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
+    json_t *digests = step->secret_count ? json_object() : NULL;
+    if (digests)
+        json_object_set_new(flight->recipe, "secrets", digests);
     for (size_t i = 0; i < step->secret_count; i++) {
         OWN_STRING source = home_path(flight->engine, "secrets/%s", step->secrets[i]);
         OWN_STRING target = memory_format("/run/secrets/%s", step->secrets[i]);
+        char digest[SHA256_HEX_SIZE];
         if (!source || !target)
             return error_set_memory(err);
-        if (!file_exists(AT_FDCWD, source)) {
-            error_set(err, ERROR_NOT_FOUND, "there is no secret \"%s\"", step->secrets[i]);
-            return error_hint(err, "put it, mode 0600, into HOME/secrets/%s", step->secrets[i]);
-        }
-        if (flight_add_mount(flight, source, target, false, err) < 0)
+        if (secret_identify(flight->engine, step->secrets[i], digest, err) < 0 ||
+            flight_add_mount(flight, source, target, false, err) < 0)
             return -1;
+        json_object_set_new(digests, step->secrets[i], json_string(digest));
     }
     return 0;
 }
@@ -346,7 +346,8 @@ static int finish_recipe(struct flight *flight, struct error **err) {
     flight->recipe_text = buffer_take(&neutral, err);
     if (!flight->recipe_text)
         return -1;
-    sha256_of(flight->recipe_text, strlen(flight->recipe_text), flight->task->key);
+    sha256_of(flight->recipe_text, strlen(flight->recipe_text), flight->recipe_key);
+    memcpy(flight->task->key, flight->recipe_key, SHA256_SIZE);
     flight->task->has_key = true;
     return 0;
 }

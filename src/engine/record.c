@@ -234,6 +234,8 @@ static void append_task(struct buffer *out, const struct run *run, struct rows *
     append_number(out, "attempts_made", rows, 29);
     append_number(out, "exit", rows, 30);
     append_raw(out, "result", rows_text(rows, 26));
+    append_raw(out, "origin", rows_text(rows, 31));
+    append_raw(out, "recipe", rows_text(rows, 32));
     buffer_append(out, ",\"attempts\":[");
 }
 
@@ -246,8 +248,11 @@ static int append_tasks(struct run *run, struct buffer *out, struct error **err)
         "a.sandbox, a.launched, a.started, a.ended, a.cause, nullif(a.exit, -1), a.signal, "
         "a.peak_memory, a.cpu_user, a.cpu_system, a.detail, t.result, "
         "json_extract(a.recipe, '$.environment'), json_extract(a.recipe, '$.inputs'), t.attempts, "
-        "nullif(t.exit, -1) FROM task t LEFT JOIN attempt a ON a.task = t.id WHERE t.run = ? "
-        "ORDER BY t.step, t.partition, a.number",
+        "nullif(t.exit, -1), CASE WHEN r.key IS NOT NULL THEN json_object('run', r.run, 'step', "
+        "r.step, 'partition', r.partition, 'attempt', r.attempt) END, r.recipe FROM task t "
+        "LEFT JOIN attempt a ON a.task = t.id "
+        "LEFT JOIN result r ON r.key = t.key AND t.state = 6 " /* reused */
+        "WHERE t.run = ? ORDER BY t.step, t.partition, a.number",
         "i", run->id);
     if (!rows)
         return -1;

@@ -55,6 +55,33 @@ static void require_key(struct loader *loader, const struct draft *draft, const 
                    step_kind(draft->node), own_id(draft), key);
 }
 
+struct tool_arguments {
+    struct loader *loader;
+    const struct draft *draft;
+    const struct node *args;
+};
+
+static void complain(size_t at, const char *message, const char *hint, void *context) {
+    const struct tool_arguments *self = context;
+    const struct node *node = node_get_value(self->draft->node, "tool");
+    if (at < self->draft->step.command_count)
+        node = self->args->kind == NODE_LIST ? self->args->values[at] : self->args;
+    node_error(&self->loader->trouble, node, hint, "%s", message);
+}
+
+static void check_arguments(struct loader *loader, const struct draft *draft) {
+    const struct step *step = &draft->step;
+    struct tool_arguments self = {loader, draft, node_get_value(draft->node, "args")};
+    OWN_ERROR problem = NULL;
+    if (!loader->options->check_tool)
+        return;
+    if (self.args && self.args->kind == NODE_LIST && self.args->count != step->command_count)
+        return; /* what is wrong with one of them was told */
+    if (loader->options->check_tool(step->tool, step->command, step->command_count, complain, &self,
+                                    &problem) < 0)
+        loader->trouble.no_memory = true;
+}
+
 static void check_tool(struct loader *loader, const struct draft *draft) {
     const struct pipeline_options *options = loader->options;
     const struct node *node = node_get_value(draft->node, "tool");
@@ -63,7 +90,7 @@ static void check_tool(struct loader *loader, const struct draft *draft) {
         return;
     for (size_t i = 0; i < options->tool_count; i++)
         if (text_equal(options->tools[i], tool))
-            return;
+            return check_arguments(loader, draft);
     node_error(&loader->trouble, node,
                nearest_hint(loader, tool, options->tools, options->tool_count,
                             "`glovebox tool` lists them"),

@@ -336,10 +336,10 @@ def test_why(glovebox):
 def test_a_failed_run(glovebox):
     done = glovebox('run', glovebox.pipeline(FAILS), status=1)
     assert done.stdout.startswith('fails-1 failed in ')
-    assert '  bad: exit status 7\n' in done.stdout
-    assert '  glovebox logs fails-1 bad\n' in done.stdout
-    assert '  glovebox retry fails-1\n' in done.stdout
-    log = re.search(r'^    log: (/.*)$', done.stdout, re.M).group(1)
+    assert '  bad: exit status 7\n' in done.stderr
+    assert '  glovebox logs fails-1 bad\n' in done.stderr
+    assert '  glovebox retry fails-1\n' in done.stderr
+    log = re.search(r'^    log: (/.*)$', done.stderr, re.M).group(1)
     with open(log, encoding='ascii') as text:
         assert text.read() == 'this is why\n'
     assert glovebox('logs', 'last', 'bad').stdout == 'this is why\n'

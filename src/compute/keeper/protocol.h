@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEEPER_PROTOCOL   1u
+#define KEEPER_PROTOCOL   2u
 #define KEEPER_NAME_SIZE  104 /* 100 characters and a NUL, rounded up */
 #define MESSAGE_MAXIMUM   ((size_t)256 << 10)
 #define ARGUMENTS_MAXIMUM 4096 /* of a job: arguments, or environment entries */
@@ -164,6 +164,7 @@ enum launch_flags { LAUNCH_HOST_NETWORK = 1 };
 struct launch_message {
     struct message_header header;
     char name[KEEPER_NAME_SIZE];
+    char after[KEEPER_NAME_SIZE]; /* starts when this one has ended; "": at once */
     uint32_t flags;
     uint32_t argument_count, environment_count, mount_count;
     uint64_t cpu_quota; /* microseconds in each 100 ms, 0: no limit */
