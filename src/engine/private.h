@@ -389,6 +389,23 @@ int pool_queue(struct run *run, struct pool_job *job, struct error **err) MUST_C
 int record_finish(struct run *run, enum run_state state, struct error **err) MUST_CHECK;
 int record_write(struct run *run, struct error **err) MUST_CHECK;
 
+/* ---------------------------------------------------------------- deliver.c */
+struct delivery;
+struct delivery_item {
+    char *source, *target; /* host paths; the target lies in the run's folder for outputs */
+};
+/* Reads what earlier runs delivered. *ret is the caller's to free, also after an error. */
+int delivery_new(const struct run *run, struct delivery **ret, struct error **err) MUST_CHECK;
+void delivery_free(struct delivery *delivery);
+/* In the pool: copies the items to their places; then removes what lies there from before. */
+int delivery_put(struct delivery *delivery, const struct delivery_item *items, size_t count,
+                 struct error **err) MUST_CHECK;
+int delivery_tidy(struct delivery *delivery, struct error **err) MUST_CHECK;
+/* Records what was put; not `whole`: it was cut short, so that what was there before counts still.
+ */
+int delivery_save(const struct run *run, const struct delivery *delivery, bool whole,
+                  struct error **err) MUST_CHECK;
+
 /* -------------------------------------------------------------------- spot.c */
 struct spot { /* below one of the two */
     const struct source *source;
