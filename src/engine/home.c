@@ -65,13 +65,19 @@ static int read_policy(struct engine *engine, struct error **err) {
     json_t *value;
     json_object_foreach(engine->policy, key, value) {
         bool flag = text_equal(key, "allow_box_off"), list = text_equal(key, "networks");
-        if (!flag && !list && !text_equal(key, "flavors"))
+        bool number = text_equal(key, "function_timeout");
+        if (!flag && !list && !number && !text_equal(key, "flavors"))
             return error_set(err, ERROR_INVALID, "policy.json: unknown key \"%s\"", key);
-        if (flag ? !json_is_boolean(value) : list ? !json_is_array(value) : !json_is_object(value))
+        bool good = flag     ? json_is_boolean(value)
+                    : list   ? json_is_array(value)
+                    : number ? json_is_integer(value) && json_integer_value(value) > 0
+                             : json_is_object(value);
+        if (!good)
             return error_set(err, ERROR_INVALID, "policy.json: \"%s\" must be %s", key,
-                             flag   ? "true or false"
-                             : list ? "a list of names"
-                                    : "an object");
+                             flag     ? "true or false"
+                             : list   ? "a list of names"
+                             : number ? "a number of seconds"
+                                      : "an object");
     }
     return 0;
 }

@@ -3,6 +3,7 @@
 #include "private.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #define TOOLS_FOLDER "/opt/glovebox"
@@ -382,6 +383,17 @@ static int check_policy(const struct flight *flight, struct error **err) {
                       flight->engine->home);
 }
 
+static int compare_targets(const void *a, const void *b) {
+    const struct compute_mount *x = a, *y = b;
+    return strcmp(x->target, y->target);
+}
+
+/* A folder before what is mounted inside it. */
+static void sort_mounts(struct flight *flight) {
+    if (flight->mount_count)
+        qsort(flight->mounts, flight->mount_count, sizeof(*flight->mounts), compare_targets);
+}
+
 int flight_prepare(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     bool sealed = step->box == BOX_WISH_SEALED;
@@ -412,5 +424,6 @@ int flight_prepare(struct flight *flight, struct error **err) {
         make_environment(flight, values, in, out, err) < 0 ||
         make_command(flight, values, in, out, err) < 0)
         return -1;
+    sort_mounts(flight);
     return finish_recipe(flight, err);
 }
