@@ -80,7 +80,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
         return handle_run(invocation, run, err);
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
-    OWN_PIPELINE pipeline = session_load(path, &diagnostics, &problem);
+    OWN_PIPELINE pipeline = session_load(invocation, path, &diagnostics, &problem);
     if (!pipeline) {
         if (diagnostics.errors == 0)
             session_print_error(problem);
@@ -104,6 +104,7 @@ static const struct option_entry options[] = {
      .value = "RUN",
      .complete = COMPLETE_RUN,
      .help = "draw the pipeline of a run, with the states of its steps"},
+    SESSION_PLUGINS_OPTION,
 };
 
 const struct command command_graph = {

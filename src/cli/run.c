@@ -148,7 +148,8 @@ static int prepare(const struct invocation *invocation, struct request *request,
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
     OWN_ERROR second = NULL;
-    request->pipeline = session_load(given_argument(invocation, 0), &diagnostics, &problem);
+    request->pipeline =
+        session_load(invocation, given_argument(invocation, 0), &diagnostics, &problem);
     if (request->pipeline) {
         request->parameters =
             pipeline_bind_parameters(request->pipeline, parameters, &diagnostics, &problem);
@@ -262,6 +263,7 @@ static const struct option_entry options[] = {
      .value = "STEP",
      .help = "run only this step and what it needs",
      .repeats = true},
+    SESSION_PLUGINS_OPTION,
     {.name = "no-reuse", .help = "run everything anew, even if nothing changed"},
     {.name = "wait", .help = "go on waiting for people instead of ending with status 4"},
     {.name = "detach", .letter = 'd', .help = "run in the background; print the run's name"},

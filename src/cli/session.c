@@ -45,8 +45,8 @@ static bool can_run_images(void) {
     return false;
 }
 
-struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
-                              struct error **err) {
+struct pipeline *session_load(const struct invocation *invocation, const char *path,
+                              struct diagnostics *diagnostics, struct error **err) {
     OWN_MEMORY(const char *) names = memory_array(tool_count, sizeof(*names));
     if (!names) {
         error_set_memory(err);
@@ -60,6 +60,7 @@ struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
         .can_run_images = can_run_images(),
         .image_remedy = "this version of glovebox has no container driver: install a version that "
                         "has one, or make the step a tool or a command",
+        .plugin_folder = given_value(invocation, "plugins", NULL),
     };
     return pipeline_load(path, &options, diagnostics, err);
 }

@@ -13,10 +13,16 @@ int session_open(const struct invocation *invocation, bool read_only, struct eng
 int session_open_run(const struct invocation *invocation, bool read_only, struct engine **ret,
                      char **ret_run, struct error **err) MUST_CHECK;
 
-/* pipeline_load() with what this build can do: its tools and whether it runs images. Diagnostics
- * are collected, not printed. */
-struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
-                              struct error **err) MUST_CHECK;
+/* pipeline_load() with what this build can do: its tools and whether it runs images; --plugins is
+ * heeded. Diagnostics are collected, not printed. */
+struct pipeline *session_load(const struct invocation *invocation, const char *path,
+                              struct diagnostics *diagnostics, struct error **err) MUST_CHECK;
+/* --plugins DIR, for the tables of commands that load a pipeline's file. */
+#define SESSION_PLUGINS_OPTION                                                                     \
+    {                                                                                              \
+        .name = "plugins", .value = "DIR", .complete = COMPLETE_DIRECTORY,                         \
+        .help = "where the descriptors of a ChRIS pipeline's plugins lie, if not beside it"        \
+    }
 /* Diagnostics to standard error, in colour where that is wanted. */
 int session_print_diagnostics(const struct invocation *invocation,
                               const struct diagnostics *diagnostics, struct error **err) MUST_CHECK;

@@ -224,8 +224,17 @@ static int shell_command(struct flight *flight, const char *text, const json_t *
 
 static int add_expanded(struct flight *flight, const char *text, const json_t *values,
                         struct error **err) {
-    OWN_STRING value = template_expand_cached(text, values, flight->engine->expressions, err);
-    return value ? add_argument(flight, arena_copy_string(flight->arena, value), err) : -1;
+    OWN_JSON words = template_expand_words(text, values, flight->engine->expressions, err);
+    size_t index;
+    json_t *word;
+    if (!words)
+        return -1;
+    json_array_foreach(words, index, word) {
+        if (add_argument(flight, arena_copy_string(flight->arena, json_string_value(word)), err) <
+            0)
+            return -1;
+    }
+    return 0;
 }
 
 static int make_tool_command(struct flight *flight, const char *in, const char *out,
@@ -258,6 +267,10 @@ static int make_command(struct flight *flight, const json_t *values, const char 
     for (size_t i = 0; i < step->entrypoint_count; i++)
         if (add_expanded(flight, step->entrypoint[i], values, err) < 0)
             return error_wrap(err, "entrypoint");
+    /* An image may have a command of its own: then the list is empty, but there. */
+    if (array_reserve(&flight->arguments, &flight->argument_capacity, flight->argument_count,
+                      sizeof(*flight->arguments), FLIGHT_MAXIMUM_PARTS, err) < 0)
+        return -1;
     bool shell = is_shell(step);
     for (size_t i = 0; i < step->command_count; i++) {
         int result = shell && i == 2 ? shell_command(flight, step->command[i], values, err)
@@ -413,9 +426,11 @@ int flight_prepare(struct flight *flight, struct error **err) {
     json_t *single = json_object_get(flight->in_paths, "");
     json_object_set(values, "in", single ? single : flight->in_paths);
     json_object_set_new(values, "out", json_string(out));
-    if (sealed && flight_add_mount(flight, flight->out, "/out", true, err) < 0)
+    /* MedPerf's steps know their own mounts only, which may be called /in and /out too. */
+    bool ours = flight->task->step->run->pipeline->dialect != DIALECT_MEDPERF;
+    if (sealed && ours && flight_add_mount(flight, flight->out, "/out", true, err) < 0)
         return -1;
-    if (sealed && !json_object_size(flight->in_paths)) {
+    if (sealed && ours && !json_object_size(flight->in_paths)) {
         OWN_STRING empty = home_path(flight->engine, "empty");
         if (!empty || flight_add_mount(flight, empty, "/in", false, err) < 0)
             return error_set_memory(err);

@@ -81,7 +81,7 @@ static void add_volume(struct loader *loader, struct draft *draft, const struct 
     mount->target = mount_target(loader, volume, "mount_path");
     mount->is_file = is_file_type(loader, volume);
     mount->is_output = is_output;
-    mount->writable = !is_brought(volume, is_output);
+    mount->writable = key_boolean(loader, volume, "writable", !is_brought(volume, is_output));
     mount->from.kind = REFERENCE_INPUT;
     mount->from.name = mount->from.path = "";
     if (root && !find_input(loader, draft->scope, root, &mount->from.index))

@@ -1,5 +1,5 @@
 /*
- * The drivers of glovebox-play, the program for tests of what runs in containers: it takes the
+ * The drivers of the program for tests of what runs in containers: it takes the
  * place of compute/compute.c, so that its one driver never comes into the product.
  *
  * The driver "play" is the driver "process" but for container steps: those it plays, by a program

@@ -1,4 +1,4 @@
-"""glovebox-play: the program with a driver that plays containers by a program of the test."""
+"""build/test/play/glovebox: the program with a driver that plays containers by a program of the test."""
 import os
 import pathlib
 import shutil
@@ -9,7 +9,7 @@ from conftest import BINARY, ROOT
 from engine_support import Lab
 
 PLAYER = pathlib.Path(os.environ.get('GLOVEBOX_PLAYER') or
-                      BINARY.parent / 'test' / 'play' / 'glovebox-play').resolve()
+                      BINARY.parent / 'test' / 'play' / 'glovebox').resolve()
 KEEPER = BINARY.parent / 'src' / 'compute' / 'keeper' / 'glovebox-keeper'
 FILES = ROOT / 'test' / 'medperf'
 
