@@ -46,3 +46,12 @@ def playlab(glovebox):
         pytest.skip('there is no %s: script/build makes it' % PLAYER)
     glovebox.binary = PLAYER
     return PlayLab(glovebox)
+
+
+def public_file(path):
+    """A file of another project, from the folder `shared` beside the checkout; skips without it.
+    Such files are never ours to hand on, so they are not in the checkout."""
+    for folder in ROOT.parents[:2]:
+        if (folder / 'shared' / path).exists():
+            return folder / 'shared' / path
+    pytest.skip('there is no shared/%s beside the checkout' % path)

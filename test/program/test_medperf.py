@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from engine_support import wait_until
-from play_support import FILES, playlab  # noqa: F401 (a fixture)
+from play_support import FILES, playlab, public_file  # noqa: F401 (a fixture)
 
 REVIEW = FILES / 'review'
 SUBJECTS = ['A/2001', 'A/2002', 'B/2001']
@@ -115,3 +115,74 @@ tasks:
                  '`ports` is not allowed in run_args'):
         assert text in said, said
     assert '2:17: error' in said and '5:' in said
+
+
+# ------------------------------------------------------------------ the format to the letter
+
+RANO_CONDITIONS = '''
+import os
+
+def finalized(state, what):
+    return os.listdir(os.path.join(state.host_output_data_path, 'manual_review', what,
+                                   state.running_subject, 'finalized'))
+
+def annotation_done(state):
+    name = state.running_subject.replace('/', '_') + '_tumorMask_model_0.nii.gz'
+    return finalized(state, 'tumor_extraction') == [name]
+
+def brain_mask_changed(state):
+    return finalized(state, 'brain_mask') == ['brainMask_fused.nii.gz']
+'''
+
+
+def test_the_public_rano_workflow_runs(playlab):
+    """Not a byte of the file is changed; its functions are ours, under their names."""
+    workflow = public_file('data/medperf/examples/RANO/data_preparator_workflow/workflow.yaml')
+    playlab.play(FILES / 'public' / 'play')
+    functions = playlab.data({
+        'conditions.py': RANO_CONDITIONS,
+        'subject_definition.py': (REVIEW / 'additional_files/subjects.py').read_text().replace(
+            'list_subjects', 'subject_definition')}, 'functions')
+    subjects = ['AAAC_1/2008.03.31', 'AAAC_1/2009.01.02!', 'AAAC_2/2001.01.01']
+    raw = playlab.data({'%s/scan' % subject: '' for subject in subjects}, 'raw')
+    parameters = playlab.data({'p.yaml': 'seed: 1\n'}, 'parameters') / 'p.yaml'
+    playlab.out = playlab.folder / 'out'
+    playlab.run_file(workflow, '-i', 'data_path=%s' % raw, '-i', 'output_path=%s' % playlab.out,
+                     '-i', 'parameters_file=%s' % parameters,
+                     '-i', 'additional_files=%s' % functions,
+                     '-i', 'report_file=%s' % (playlab.folder / 'report.yaml'), status=4)
+    playlab.glovebox('decide', 'last', 'final_confirmation', 'approve')
+    playlab.wait_for_run('succeeded')
+    lines = journal(playlab)
+    assert lines[0] == 'initial_setup'
+    once = ['make_csv', 'convert_nifti', 'segmentation_comparison']
+    looped = ['extract_brain', 'extract_tumor', 'prepare_for_manual_review']
+    for subject in subjects:
+        of_subject = [line.split()[0] for line in lines if line.endswith('--partition ' + subject)]
+        again = ['rollback_to_brain_extract', *looped] if subject.endswith('!') else []
+        assert of_subject == [*once[:2], *looped, *again, once[2]]
+    assert lines[-5:] == ['calculate_changed_voxels', 'move_labeled_files', 'consolidation_stage',
+                          'sanity_check', 'metrics']
+    assert playlab.volume('statistics_file').read_text() == 'num_train_subjects: 2\n'
+    report = yaml.safe_load((playlab.folder / 'report.yaml').read_text())
+    assert report['execution_status'] == 'done'
+    assert list(report['progress'])[:3] == ['setup', 'make_csv', 'nifti_conversion']
+    assert report['progress'].pop('rollback_to_brain_extract') == 33.333
+    assert set(report['progress'].values()) == {100.0}
+
+
+def test_the_public_hemnet_workflow_runs(playlab):
+    """The old names `per_subject` and `per_subject_def` mean what they meant."""
+    workflow = public_file('data/medperf/examples/HEMnet/data_preparator/workflow.yaml')
+    playlab.play(FILES / 'public' / 'play')
+    functions = playlab.data({'slides_definition.py': 'def slides_definition(state):\n'
+                                                      '    return ["one", "two"]\n'}, 'functions')
+    raw = playlab.data({'one.svs': ''}, 'raw')
+    playlab.out = playlab.folder / 'out'
+    playlab.run_file(workflow, '-i', 'data_path=%s' % raw, '-i', 'output_path=%s' % playlab.out,
+                     '-i', 'additional_files=%s' % functions)
+    lines = journal(playlab)
+    assert lines[0] == 'python normaliser_step.py' and lines[-1] == 'python cleanup.py'
+    assert sorted(line for line in lines if 'affine' in line) == [
+        'python affine_registration.py -v --partition one',
+        'python affine_registration.py -v --partition two']
