@@ -54,13 +54,13 @@ def aliased(text):
 
 def with_tabs(text):
     """Tabs everywhere that YAML allows them: after a key's colon, before comments, at line ends,
-    in empty lines; never in the indentation. (After a flow collection libfyaml 0.7 takes a tab in
-    an empty line for indentation, and says so.)"""
+    in empty lines; never in the indentation. (Where a value may go on in the next line libfyaml 0.7
+    takes a tab that stands there alone for indentation, and says so.)"""
     lines = []
     for line in text.splitlines():
         line = re.sub(r'^( *(?:- )?\w+:) (?=[\w"\'~])', '\\1\t', line)
-        lines += [line + ('' if '"' in line or "'" in line else '\t# a comment'),
-                  '' if line.endswith('}') else '\t']
+        quoted = '"' in line or "'" in line
+        lines += [line] if quoted else [line + '\t# a comment', '' if '}' in line else '\t']
     return '\n'.join(lines) + '\n'
 
 
