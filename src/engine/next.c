@@ -77,53 +77,108 @@ int next_follow(struct task *task, struct error **err) {
 
 /* ------------------------------------------------------------------------- joins */
 
-struct votes {
-    const struct run_step *owner;
-    size_t branch;
-    bool any, failed;
+/* A jump out of partitions: whether it is time for the step that they meet in. */
+struct meeting {
+    struct run *run;
+    const struct axis *axis; /* of those that lead there */
+    size_t target;
+    struct node *top;
+    bool all, any, failed; /* of the partitions: lead there; one failed */
 };
 
-static int count_vote(struct node *node, void *context, struct error **err) {
-    struct votes *votes = context;
-    const struct task *task =
-        node->index < votes->owner->task_capacity ? votes->owner->tasks[node->index] : NULL;
+static const struct next_edge *edge_into(const struct step *owner, const struct meeting *meeting,
+                                         int branch) {
+    for (size_t i = 0; i < owner->next_count; i++)
+        if (owner->next[i].target == meeting->target && owner->next[i].relation == RELATION_JOIN &&
+            (branch < 0 || owner->next[i].branch == (size_t)branch))
+            return &owner->next[i];
+    return NULL;
+}
+
+static bool is_owner(const struct run_step *step, const struct meeting *meeting) {
+    return step->axis == meeting->axis && edge_into(step->step, meeting, -1);
+}
+
+static int look_at(struct node *node, void *context, struct error **err) {
+    struct meeting *meeting = context;
+    bool leads = false;
     (void)err;
-    if (!task)
-        return 0;
-    votes->any = votes->any || branch_of(task) == (int)votes->branch;
-    votes->failed = votes->failed || task_counts_as_failed(task);
+    for (size_t i = 0; i < meeting->run->pipeline->step_count; i++) {
+        const struct run_step *step = &meeting->run->steps[i];
+        if (!is_owner(step, meeting) || node->index >= step->task_capacity ||
+            !step->tasks[node->index])
+            continue;
+        const struct task *task = step->tasks[node->index];
+        int branch = branch_of(task);
+        leads = leads || (branch >= 0 && edge_into(step->step, meeting, branch));
+        meeting->failed = meeting->failed || task_counts_as_failed(task);
+    }
+    meeting->all = meeting->all && leads;
+    meeting->any = meeting->any || leads;
     return 0;
 }
 
-/* The target of a join runs when all partitions below `top` are done, if one of them at least
- * leads there: which of them ended last, and where that one went, does not matter. */
-static int leads_on(struct run_step *owner, const struct next_edge *edge, struct node *top,
-                    bool *ret, struct error **err) {
-    struct votes votes = {.owner = owner, .branch = edge->branch};
-    uint32_t *open = counter_at(owner, top->level, top->index, err);
-    *ret = false;
-    if (!open)
-        return -1;
-    if (*open)
-        return 0;
-    if (axis_visit(owner->axis, top, count_vote, &votes, err) < 0)
-        return -1;
-    *ret = votes.any && !votes.failed;
+/* Those that lead there are all at their end. `*ret_ok`: how many of their tasks left data. */
+static int are_closed(const struct meeting *meeting, bool *ret, size_t *ret_ok,
+                      struct error **err) {
+    *ret = true;
+    *ret_ok = 0;
+    for (size_t i = 0; i < meeting->run->pipeline->step_count; i++) {
+        struct run_step *step = &meeting->run->steps[i];
+        if (!is_owner(step, meeting))
+            continue;
+        uint32_t *open = counter_at(step, meeting->top->level, meeting->top->index, err);
+        if (!open)
+            return -1;
+        *ret = *ret && !*open;
+        *ret_ok += step->ok;
+    }
     return 0;
+}
+
+/* It is time when each partition has come by one way or another; or when nobody is on a way there
+ * any more, some have come, and none failed. */
+static int is_time(struct meeting *meeting, bool *ret, struct error **err) {
+    bool closed = false;
+    size_t ok = 0;
+    *ret = false;
+    if (are_closed(meeting, &closed, &ok, err) < 0)
+        return -1;
+    if (!closed && ok < meeting->axis->count && !meeting->top->level)
+        return 0; /* the usual case costs nothing */
+    meeting->all = true;
+    meeting->any = meeting->failed = false;
+    if (axis_visit(meeting->axis, meeting->top, look_at, meeting, err) < 0)
+        return -1;
+    *ret = meeting->any && !meeting->failed && (meeting->all || closed);
+    return 0;
+}
+
+/* Only once for those that did not come: their end is no news to a step that was fired before. */
+static int fire_first(struct node *node, void *context, struct error **err) {
+    const struct run_step *step = context;
+    struct task *task = node->index < step->task_capacity ? step->tasks[node->index] : NULL;
+    return task && task->state == TASK_WAITING && !task->fired ? graph_fire(task, err) : 0;
 }
 
 int next_join(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
+    struct run *run = task->step->run;
+    int branch = branch_of(task);
     for (size_t i = 0; i < step->next_count; i++) {
         const struct next_edge *edge = &step->next[i];
-        struct run_step *target = &task->step->run->steps[edge->target];
-        struct node *top = node_at_level(task->node, (uint32_t)edge->common);
-        bool fires = false;
+        struct meeting meeting = {.run = run,
+                                  .axis = task->step->axis,
+                                  .target = edge->target,
+                                  .top = node_at_level(task->node, (uint32_t)edge->common)};
+        bool time = false, comes = branch >= 0 && edge->branch == (size_t)branch;
         if (edge->relation != RELATION_JOIN)
             continue;
-        if (leads_on(task->step, edge, top, &fires, err) < 0)
+        if (is_time(&meeting, &time, err) < 0)
             return -1;
-        if (fires && axis_visit(target->axis, top, fire_at, target, err) < 0)
+        struct run_step *target = &run->steps[edge->target];
+        if (time &&
+            axis_visit(target->axis, meeting.top, comes ? fire_at : fire_first, target, err) < 0)
             return -1;
     }
     return 0;
@@ -141,8 +196,11 @@ int next_catch_up(struct task *task, struct error **err) {
             const struct task *owner = graph_upstream(task, i);
             if (edge->relation != RELATION_JOIN)
                 fires = owner && branch_of(owner) == (int)edge->branch;
-            else if (leads_on(&run->steps[i], edge,
-                              node_at_level(task->node, (uint32_t)edge->common), &fires, err) < 0)
+            struct meeting meeting = {.run = run,
+                                      .axis = run->steps[i].axis,
+                                      .target = edge->target,
+                                      .top = node_at_level(task->node, (uint32_t)edge->common)};
+            if (edge->relation == RELATION_JOIN && is_time(&meeting, &fires, err) < 0)
                 return -1;
             if (fires && graph_fire(task, err) < 0)
                 return -1;
@@ -153,15 +211,22 @@ int next_catch_up(struct task *task, struct error **err) {
 
 /* -------------------------------------------------------------------- conditions */
 
+/* Sleeps until the conditions are asked (again). Days of asking leave one event. */
+static int poll_at(struct task *task, int64_t wake, struct error **err) {
+    bool again = task->state == TASK_SLEEPING && task->chosen == NEXT_POLLS;
+    task->chosen = NEXT_POLLS;
+    task->wake = wake;
+    return again ? 0
+                 : task_move(task, TASK_SLEEPING, "waits until a condition of `next` holds", err);
+}
+
 static int settle(struct task *task, int branch, enum task_state state, const char *reason,
                   struct error **err) {
     const struct step *step = task->step->step;
+    if (branch < 0 && step->next_polls)
+        return poll_at(task, clock_wall() + (step->next_wait ? step->next_wait : 60000), err);
     task->chosen = branch >= 0 ? (uint16_t)(branch + 1) : NEXT_NONE;
-    if (branch >= 0 || !step->next_polls)
-        return task_move(task, state, reason, err);
-    task->chosen = NEXT_POLLS;
-    task->wake = clock_wall() + (step->next_wait ? step->next_wait : 60000);
-    return task_move(task, TASK_SLEEPING, "waits until a condition of `next` holds", err);
+    return task_move(task, state, reason, err);
 }
 
 /* Conditions are asked before the task is final, so that one that cannot be answered fails it. */
@@ -174,9 +239,7 @@ int next_settle(struct task *task, enum task_state state, const char *reason, st
         return task_fail(task, problem, err);
     if (!json_array_size(choice.functions))
         return settle(task, choice.branch, state, reason, err);
-    task->chosen = NEXT_POLLS; /* functions take their time: next_wake() asks them */
-    task->wake = clock_wall();
-    return task_move(task, TASK_SLEEPING, "asks the conditions of `next`", err);
+    return poll_at(task, clock_wall(), err); /* functions take their time: next_wake() asks them */
 }
 
 int next_wake(struct task *task, struct error **err) {

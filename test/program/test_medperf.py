@@ -40,7 +40,7 @@ def test_a_workflow_runs_to_its_end(review):
     running = review.glovebox.start('run', REVIEW / 'workflow.yaml', *review.options)
     finalize(review, 'A/2001')
     finalize(review, 'A/2002', 'mask', 'mask.nii.gz')
-    wait_until(lambda: journal(review).count('rollback --partition A/2002') == 1)
+    wait_until(lambda: journal(review).count('prepare_review --partition A/2002') == 2)
     finalize(review, 'A/2002')
     finalize(review, 'B/2001')
     assert running.wait(60) == 4
