@@ -155,7 +155,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
         (*err)->code = ERROR_USAGE;
         return error_wrap(err, "--attempt");
     }
-    if (session_open_run(invocation, true, &engine, &run, err) < 0)
+    if (session_open_run(invocation, SESSION_ASK, &engine, &run, err) < 0)
         return -1;
     struct reader reader = {invocation, engine, run, given_argument(invocation, 1),
                             given_flag(invocation, "raw") || !isatty(STDOUT_FILENO)};

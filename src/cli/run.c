@@ -148,8 +148,8 @@ static int prepare(const struct invocation *invocation, struct request *request,
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
     OWN_ERROR second = NULL;
-    request->pipeline =
-        session_load(invocation, given_argument(invocation, 0), &diagnostics, &problem);
+    request->pipeline = session_load(invocation, given_argument(invocation, 0), POLICY_REFUSES,
+                                     &diagnostics, &problem);
     if (request->pipeline) {
         request->parameters =
             pipeline_bind_parameters(request->pipeline, parameters, &diagnostics, &problem);
@@ -194,19 +194,6 @@ static int create(const struct invocation *invocation, struct engine *engine,
     return engine_create_run(engine, request->pipeline, &run, ret_name, err);
 }
 
-static int run_detached(const struct invocation *invocation, struct engine *engine, const char *run,
-                        struct error **err) {
-    if (follow_detach(invocation, engine, run, err) < 0)
-        return -1;
-    if (given_flag(invocation, "json")) {
-        OWN_JSON status = engine_status(engine, run, err);
-        return !status || print_json(status, false, err) < 0 ? -1 : STATUS_SUCCEEDED;
-    }
-    printf("%s\n", run);
-    tell(invocation, "it runs in the background; \"glovebox status %s\" says how far it is\n", run);
-    return STATUS_SUCCEEDED;
-}
-
 static int handle(const struct invocation *invocation, struct error **err) {
     if (given_flag(invocation, "detach") && given_flag(invocation, "wait"))
         return error_set(err, ERROR_USAGE, "--detach and --wait exclude each other");
@@ -220,7 +207,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
                    : STATUS_SUCCEEDED;
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
-    if (session_open(invocation, false, &engine, err) < 0)
+    if (session_open(invocation, SESSION_MAKE, &engine, err) < 0)
         return -1;
     OWN_ERROR problem = NULL;
     if (create(invocation, engine, &request, &run, &problem) < 0) {
@@ -232,7 +219,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
         return STATUS_INVALID;
     }
     if (given_flag(invocation, "detach"))
-        return run_detached(invocation, engine, run, err);
+        return follow_in_background(invocation, engine, run, err);
     return follow_run(invocation, engine, run, given_flag(invocation, "wait"), err);
 }
 

@@ -151,17 +151,21 @@ static void people(const struct summary *summary) {
 }
 
 int summary_append(struct engine *engine, const char *run, const struct terminal *terminal,
-                   bool with_head, struct buffer *out, struct error **err) {
+                   unsigned parts, struct buffer *out, struct error **err) {
     OWN_JSON status = engine_status(engine, run, err);
     if (!status)
         return -1;
     struct summary summary = {status, terminal, run, out};
     const char *state = json_get_string(status, "state", "");
-    if (with_head)
+    if (parts & SUMMARY_HEAD)
         head(&summary);
-    remarks(&summary, "problems", "problem", STYLE_BAD);
-    remarks(&summary, "warnings", "warning", STYLE_ASK);
-    failures(&summary);
+    if (parts & SUMMARY_WRONG) {
+        remarks(&summary, "problems", "error", STYLE_BAD);
+        remarks(&summary, "warnings", "warning", STYLE_ASK);
+        failures(&summary);
+    }
+    if (!(parts & SUMMARY_REST))
+        return 0;
     people(&summary);
     bool left = text_equal(state, "running") || text_equal(state, "planned");
     if (text_equal(state, "paused"))

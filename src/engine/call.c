@@ -165,11 +165,11 @@ static struct call *call_new(struct run *run, size_t step, const char *partition
                    (unsigned long long)clock_wall(), ++run->engine->calls_made);
     call->work = home_path(run->engine, "work/%s", call->job);
     call->out = home_path(run->engine, "work/%s/out", call->job);
-    OWN_STRING safe = text_safe_name(partition && *partition ? partition : "all");
     const char *id = run->pipeline->steps[step].id;
-    call->log = task ? home_path(run->engine, "runs/%s/logs/%s/%s.next.log", run->name, id, safe)
+    call->log = task ? home_path(run->engine, "runs/%s/logs/%s/%lld.next.log", run->name, id,
+                                 (long long)task)
                      : home_path(run->engine, "runs/%s/logs/partitions.log", run->name);
-    if (!call->arena || !call->work || !call->out || !call->log || !safe) {
+    if (!call->arena || !call->work || !call->out || !call->log) {
         error_set_memory(err);
         return NULL;
     }
@@ -198,7 +198,7 @@ static int call_launch(struct call *call, const char *request, struct error **er
                                               "TMPDIR=/tmp", "LANG=C.UTF-8", NULL};
     const char *const arguments[] = {"python3", "-I", "-B", "-c", call_program, request, NULL};
     int64_t timeout =
-        json_get_integer(call->engine->policy, "function_timeout", CALL_TIMEOUT / 1000) * 1000;
+        policy_seconds(call->engine->policy, "function_timeout", CALL_TIMEOUT / 1000) * 1000;
     struct job job = {.name = call->job,
                       .arguments = arguments,
                       .environment = environment,

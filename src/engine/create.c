@@ -137,6 +137,28 @@ static int find_exact(struct engine *engine, const char *given, char **ret_name,
     return *ret_name ? 1 : error_set_memory(err);
 }
 
+#define NEAREST_MAXIMUM 500
+
+/* The name that was likely meant, of the newest runs. */
+static int hint_nearest(struct engine *engine, const char *given, struct error **err) {
+    OWN_JSON names = json_array();
+    OWN_MEMORY(const char *) list = memory_array(NEAREST_MAXIMUM, sizeof(*list));
+    OWN_ROWS rows =
+        store_query(engine->store, NULL, "SELECT name FROM run ORDER BY id DESC LIMIT ?", "i",
+                    (int64_t)NEAREST_MAXIMUM);
+    size_t count = 0;
+    while (rows && list && names && rows_next(rows, NULL) > 0 &&
+           json_array_append_new(names, json_string(rows_text(rows, 0))) == 0) {
+        list[count] = json_string_value(json_array_get(names, count));
+        count++;
+    }
+    const char *near = count ? text_nearest(given, list, count) : NULL;
+    if (near)
+        return error_hint(err, "did you mean \"%s\"? `glovebox runs` lists them", near);
+    return error_hint(err, count ? "`glovebox runs` lists them"
+                                 : "nothing has run in this home yet: `glovebox run PIPELINE`");
+}
+
 int engine_find_run(struct engine *engine, const char *given, char **ret_name, struct error **err) {
     int found = find_exact(engine, given, ret_name, err);
     if (found == 0)
@@ -144,5 +166,5 @@ int engine_find_run(struct engine *engine, const char *given, char **ret_name, s
     if (found != 0)
         return found < 0 ? -1 : 0;
     error_set(err, ERROR_NOT_FOUND, "there is no run \"%s\" in %s", given, engine->home);
-    return error_hint(err, "`glovebox runs` lists them");
+    return hint_nearest(engine, given, err);
 }

@@ -6,6 +6,7 @@
 
 #define POLL_INTERVAL   100 /* ms: commands, sleepers, reviews */
 #define FOLLOW_INTERVAL 200
+#define CLOCK_SLACK     2000 /* ms: less is steering, not setting */
 
 struct drive {
     struct engine *engine;
@@ -135,7 +136,7 @@ static int wake_run(struct run *run, struct error **err) {
     return 0;
 }
 
-static int turn(struct engine *engine, struct error **err) {
+int drive_turn(struct engine *engine, struct error **err) {
     for (int round = 0; engine->dirty && round < 100; round++) {
         engine->dirty = false;
         for (struct run *run = engine->runs; run; run = run->next)
@@ -181,10 +182,12 @@ static void on_prepare(uv_prepare_t *handle) {
     struct error *problem = NULL;
     if (drive->stop)
         return;
-    if (turn(drive->engine, &problem) < 0)
+    if (drive_turn(drive->engine, &problem) < 0)
         stop_with(drive, problem);
     else if (is_settled(drive))
         stop_with(drive, NULL);
+    else
+        usleep(schedule_leisure(drive->engine));
 }
 
 /* Names of the runs under way that were made since we last looked, and of the one we are here for.
@@ -245,12 +248,22 @@ static int take_up_new(struct engine *engine, const char *wanted, int64_t *ret_i
     return 0;
 }
 
-static int poll_all(struct engine *engine, struct error **err) {
+/* When the wall clock was set back, what sleeps until a time would sleep so much longer. */
+static void follow_clock(struct engine *engine, int64_t now) {
+    int64_t boot = now - clock_monotonic(), jump = boot - engine->boot;
+    bool back = engine->boot && jump < -CLOCK_SLACK;
+    engine->boot = boot;
+    for (struct run *run = back ? engine->runs : NULL; run; run = run->next)
+        people_shift(run, jump);
+}
+
+int drive_poll(struct engine *engine, struct error **err) {
     bool any = false;
     int64_t none = 0;
     if (take_up_new(engine, "", &none, err) < 0 || commands_apply(engine, &any, err) < 0)
         return -1;
     int64_t now = clock_wall();
+    follow_clock(engine, now);
     for (struct run *run = engine->runs; run; run = run->next) {
         bool active = run->state == RUN_RUNNING || run->state == RUN_WAITING;
         if (active && run->sources_ready && people_poll(run, now, err) < 0)
@@ -265,7 +278,7 @@ static int poll_all(struct engine *engine, struct error **err) {
 static void on_poll(uv_timer_t *handle) {
     struct drive *drive = handle->data;
     struct error *problem = NULL;
-    if (poll_all(drive->engine, &problem) < 0)
+    if (drive_poll(drive->engine, &problem) < 0)
         stop_with(drive, problem);
     const struct run *run = engine_loaded_run(drive->engine, drive->run_id);
     drive->looked = run && run->sources_ready;
@@ -395,23 +408,13 @@ static void wait_for_pool(struct engine *engine) {
     }
 }
 
-static int lead(struct drive *drive, const char *name, struct error **err) {
-    struct engine *engine = drive->engine;
-    uv_loop_t loop;
-    if (uv_loop_init(&loop) != 0)
-        return error_set_memory(err);
-    engine->loop = &loop;
+int drive_begin(struct engine *engine, const char *name, int64_t *ret_id, struct error **err) {
     engine->driving = true;
     engine->dirty = true;
-    int result = open_compute(engine, err);
-    if (result == 0)
-        result = take_up_new(engine, name, &drive->run_id, err);
-    if (result == 0)
-        result = start_handles(drive, err);
-    while (result == 0 && !drive->stop)
-        uv_run(&loop, UV_RUN_DEFAULT);
-    drive->stop = true;
-    wait_for_pool(engine);
+    return open_compute(engine, err) < 0 ? -1 : take_up_new(engine, name, ret_id, err);
+}
+
+int drive_end(struct engine *engine, int result, struct error **err) {
     for (struct run *run = engine->runs; run && result == 0; run = run->next)
         if (run->state < RUN_SUCCEEDED)
             report_write(run, true);
@@ -423,14 +426,31 @@ static int lead(struct drive *drive, const char *name, struct error **err) {
     if (engine->compute)
         engine->driver->close(engine->compute);
     engine->compute = NULL;
-    uv_walk(&loop, close_handle, NULL);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_loop_close(&loop);
     drive_forget(engine);
     expression_cache_free(engine->expressions);
     engine->expressions = NULL;
-    engine->loop = NULL;
     engine->driving = false;
+    return result;
+}
+
+static int lead(struct drive *drive, const char *name, struct error **err) {
+    struct engine *engine = drive->engine;
+    uv_loop_t loop;
+    if (uv_loop_init(&loop) != 0)
+        return error_set_memory(err);
+    engine->loop = &loop;
+    int result = drive_begin(engine, name, &drive->run_id, err);
+    if (result == 0)
+        result = start_handles(drive, err);
+    while (result == 0 && !drive->stop)
+        uv_run(&loop, UV_RUN_DEFAULT);
+    drive->stop = true;
+    wait_for_pool(engine);
+    result = drive_end(engine, result, err);
+    uv_walk(&loop, close_handle, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    engine->loop = NULL;
     return result;
 }
 

@@ -48,9 +48,10 @@ const char *run_state_name(enum run_state state);
 struct engine;
 
 struct engine_options {
-    const char *home;   /* absolute; made (mode 0700) when it is not there */
+    const char *home;   /* absolute */
     const char *driver; /* name of a compute driver; NULL: "process" */
-    bool read_only;     /* only ask: a missing home is ERROR_NOT_FOUND */
+    bool read_only;     /* only ask */
+    bool make; /* makes it (mode 0700) when it is not there; else that is ERROR_NOT_FOUND */
 };
 /* Opens a home. ERROR_UNSUPPORTED when it was written by a newer version of this program. */
 int engine_open(const struct engine_options *options, struct engine **ret,
@@ -61,6 +62,28 @@ void engine_cleanup(struct engine **engine);
 /* What --home, $GLOVEBOX_HOME, $XDG_DATA_HOME and $HOME say, in this order. Caller frees. */
 char *engine_default_home(const char *given, struct error **err) MUST_CHECK;
 const char *engine_home(const struct engine *engine);
+
+/* -------------------------------------------------------- what the site allows */
+
+/* The site's policy (/etc/glovebox/policy.json, the folder is set when building) and the home's
+ * (policy.json in it). A file that does not speak of something leaves it to the other; where both
+ * speak, the stricter holds; what neither allows is forbidden. */
+struct policy;
+/* `home` need not exist. An error names the file that it is in. */
+int policy_read(const char *home, struct policy **ret, struct error **err) MUST_CHECK;
+void policy_free(struct policy *policy);
+void policy_cleanup(struct policy **policy);
+#define OWN_POLICY CLEANUP(policy_cleanup) struct policy *
+/* May a step say `key: value`, of the keys box, network and flavor? Else -1 with who forbids it. */
+int policy_allows(const struct policy *policy, const char *key, const char *value,
+                  struct error **err) MUST_CHECK;
+/* What a flavor gives; 0 where it says nothing. `ret` may be NULL. */
+int policy_flavor(const struct policy *policy, const char *name, struct resources *ret,
+                  struct error **err) MUST_CHECK;
+/* A time that a file gives, the shorter one of two; for "function_timeout". */
+int64_t policy_seconds(const struct policy *policy, const char *key, int64_t fallback);
+/* A line for people: the files that apply, and what they come to. Caller frees. */
+char *policy_describe(const struct policy *policy, struct error **err) MUST_CHECK;
 
 /* ---------------------------------------------------------------- making runs */
 

@@ -1,20 +1,30 @@
 /* Fans: turning what a step's `foreach` lists into partitions and tasks. */
 #include "private.h"
 
+#include <errno.h>
+#include <sys/stat.h>
+
 static int insert_task(struct run_step *step, struct node *node, bool fan, bool fresh,
                        struct task **ret, struct error **err) {
     struct run *run = step->run;
     struct task *task = task_new(step, node, err);
     if (!task)
         return -1;
-    if (store_run(run->engine->store, err,
-                  "INSERT INTO task(run, step, partition, parent, path, item, files, state, fresh) "
-                  "VALUES(?, ?, ?, ?, ?, ?, ?, 0, ?)",
-                  "iisssssi", run->id, (int64_t)step->step->index, node->key,
-                  fan ? node->parent->key : NULL, fan ? node->path : NULL, fan ? node->item : NULL,
-                  fan ? node->files : NULL, (int64_t)fresh) < 0)
+    /* A partition that was there before a restart goes on with its attempts. */
+    OWN_ROWS rows = store_query(
+        run->engine->store, err,
+        "INSERT INTO task(run, step, partition, parent, path, item, files, state, fresh) "
+        "VALUES(?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT(run, step, partition) DO UPDATE SET "
+        "parent = excluded.parent, path = excluded.path, item = excluded.item, "
+        "files = excluded.files, state = 0, fresh = excluded.fresh, skip = 0, cause = 0, "
+        "exit = -1, tries = 0, fired = 0, chosen = 0, key = NULL, output = NULL, result = NULL, "
+        "reason = NULL, started = NULL, ended = NULL, wake = NULL RETURNING id, attempts",
+        "iisssssi", run->id, (int64_t)step->step->index, node->key, fan ? node->parent->key : NULL,
+        fan ? node->path : NULL, fan ? node->item : NULL, fan ? node->files : NULL, (int64_t)fresh);
+    if (!rows || rows_next(rows, err) <= 0)
         return -1;
-    task->id = store_last_id(run->engine->store);
+    task->id = rows_integer(rows, 0);
+    task->attempts = (uint16_t)rows_integer(rows, 1);
     task->fresh = fresh;
     step->counts[TASK_WAITING]++;
     *ret = task;
@@ -182,8 +192,22 @@ static int list_json(struct run *run, const struct fan *fan, const char *path,
     return result < 0 ? -1 : partition_list_finish(list, err);
 }
 
+/* Opening a pipe would wait for a writer for ever. */
+static int check_document(const char *path, struct error **err) {
+    struct stat status;
+    if (stat(path, &status) < 0)
+        return error_set_errno(err, errno, "cannot read %s", path);
+    if (S_ISREG(status.st_mode))
+        return 0;
+    error_set(err, ERROR_INVALID, "%s is not a file", path);
+    return error_hint(err, "name a CSV or JSON file");
+}
+
 int expand_list(struct run *run, const struct fan *fan, const char *path,
                 const struct manifest *manifest, struct partition_list *list, struct error **err) {
+    if ((fan->kind == FAN_JSON || fan->kind == FAN_CSV) && fan->over.kind != REFERENCE_STEP &&
+        check_document(path, err) < 0)
+        return -1;
     if (fan->kind != FAN_JSON)
         return partition_list_make(fan, path, manifest, list, err);
     if (fan->over.kind != REFERENCE_STEP || *fan->over.path)

@@ -34,6 +34,19 @@ static int find_nothing(struct flight *flight, struct found *ret, struct error *
     return ret->source ? 0 : error_set_memory(err);
 }
 
+/* The key says what was read when the run began: it is looked at again at the end. */
+static int watch(struct flight *flight, const struct source *source, const char *path,
+                 struct error **err) {
+    if (array_reserve(&flight->watched, &flight->watched_capacity, flight->watched_count,
+                      sizeof(*flight->watched), MANIFEST_MAXIMUM_ENTRIES, err) < 0)
+        return -1;
+    const char *copy = arena_copy_string(flight->arena, path);
+    if (!copy)
+        return error_set_memory(err);
+    flight->watched[flight->watched_count++] = (struct watched){source, copy};
+    return 0;
+}
+
 static int find_in_source(struct flight *flight, const struct source *source, const char *path,
                           struct found *ret, struct error **err) {
     if (!source->path)
@@ -54,7 +67,7 @@ static int find_in_source(struct flight *flight, const struct source *source, co
     if (!source->manifest || !manifest_digest(source->manifest, inside, digest))
         return error_set(err, ERROR_NOT_FOUND, "the input has no \"%s\"", path);
     set_digest(ret, digest);
-    return 0;
+    return watch(flight, source, inside, err);
 }
 
 /* The manifest of a task's outputs; the last one read is kept, since many items of one step's

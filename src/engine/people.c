@@ -309,6 +309,15 @@ static int poll_task(struct task *task, int64_t now, struct error **err) {
     return done ? finish_review(task, "its files are there", err) : 0;
 }
 
+void people_shift(struct run *run, int64_t milliseconds) {
+    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+        struct run_step *step = &run->steps[i];
+        for (size_t n = 0; step->counts[TASK_SLEEPING] && n < step->task_capacity; n++)
+            if (step->tasks[n] && step->tasks[n]->state == TASK_SLEEPING)
+                step->tasks[n]->wake += milliseconds;
+    }
+}
+
 int people_poll(struct run *run, int64_t now, struct error **err) {
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         struct run_step *step = &run->steps[i];

@@ -11,15 +11,18 @@
 #include <uthash.h>
 #include <uv.h>
 
-#define LEVELS_MAXIMUM      8
-#define TASKS_MAXIMUM       ((size_t)2 << 20) /* of one run */
-#define RUN_MEMORY_MAXIMUM  ((size_t)2 << 30)
-#define RESULT_JSON_MAXIMUM ((size_t)1 << 20)
-#define LOST_MAXIMUM        5 /* times that an attempt may be lost before its task fails */
-#define NAME_SIZE           128
-#define NOTE_CANCELLING     "cancelling"
-#define NEXT_POLLS          UINT16_MAX       /* no condition of `next` holds yet */
-#define NEXT_NONE           (UINT16_MAX - 1) /* none held, and none will be asked again */
+#define LEVELS_MAXIMUM        8
+#define TASKS_MAXIMUM         ((size_t)2 << 20) /* of one run */
+#define RUN_MEMORY_MAXIMUM    ((size_t)2 << 30)
+#define RESULT_JSON_MAXIMUM   ((size_t)1 << 20)
+#define FAILED_RESULT_MAXIMUM ((size_t)256 << 10) /* read on the loop thread */
+#define LOST_MAXIMUM          5 /* times that an attempt may be lost before its task fails */
+#define NAME_SIZE             128
+#define STATE_GONE            (-1) /* of a task on record whose partition is not made any more */
+#define WAITS_FOR_SAME        "waits for the same work"
+#define NOTE_CANCELLING       "cancelling"
+#define NEXT_POLLS            UINT16_MAX       /* no condition of `next` holds yet */
+#define NEXT_NONE             (UINT16_MAX - 1) /* none held, and none will be asked again */
 
 /* Why a task was skipped. The order stands in the database. */
 enum skip {
@@ -77,6 +80,7 @@ struct task {
     int exit;
     uint32_t waiting; /* edges that are still open */
     int64_t wake;
+    int64_t queued;         /* when it became ready, by the monotonic clock */
     const char *new_result; /* its result.json, while it moves to a final state */
     bool has_new_result;
     uint8_t key[SHA256_SIZE], output[SHA256_SIZE];
@@ -106,8 +110,11 @@ struct run_step {
     size_t dependent_count;
     struct task *queue_first, *queue_last; /* ready */
     uint32_t in_flight;
+    uint64_t passed;            /* the scheduler's round in which its tasks did not fit */
     struct resources resources; /* what its tasks ask for, its flavor included */
     unsigned weight;            /* steps on the longest path from here to an end */
+    unsigned timed;             /* how many ends `pace` is made of, up to 4 */
+    int64_t pace;               /* how long its tasks took of late: microseconds */
     bool selected;
     bool has_log_folder;
     struct expression *when; /* compiled on first use */
@@ -135,6 +142,7 @@ struct run {
     bool sources_ready, sources_busy;
     bool loading; /* counters are being rebuilt: nobody is woken */
     struct task *woken_first, *woken_last;
+    struct task *parked;     /* ready, but another task does the same work */
     struct task *reset_list; /* while a command is applied */
     bool undone;             /* a fan was taken back by it */
     bool stopping;           /* a failure ended it: nothing new starts but clean-up */
@@ -150,7 +158,6 @@ struct run {
     uint32_t calls; /* of host-side functions, under way */
     char *report;   /* MedPerf's, as it was written last; see report.c */
     int64_t report_time;
-    struct run_step **order; /* by weight, heaviest first */
     struct run *next;
 };
 
@@ -163,15 +170,17 @@ struct engine {
     bool read_only;
     struct store *store;
     int64_t data_version;
-    json_t *policy;
+    struct policy *policy;
     const struct driver *driver;
     struct compute *compute;
     struct compute_capacity capacity;
     double cpus_taken;
     uint64_t memory_taken;
     unsigned gpus_taken;
+    uint64_t round; /* of the scheduler */
     uv_loop_t *loop;
     int64_t newest; /* id of the newest run that was taken up */
+    int64_t boot;   /* the wall clock's time when the monotonic one was 0, at the last poll */
     bool driving, dirty;
     struct error *failure; /* ends the drive */
     struct run *runs;
@@ -194,6 +203,14 @@ void home_unlock(struct engine *engine);
 /* Opens a transaction unless one is open. The turn's end commits. */
 int engine_write(struct engine *engine, struct error **err) MUST_CHECK;
 const char *engine_who(void);
+
+/* ----------------------------------------------------------------- secret.c */
+/* The one secret that the home makes itself, of random bytes, when a step first asks for it. */
+#define SECRET_PSEUDONYMS "pseudonyms"
+/* A digest of HOME/secrets/NAME that says nothing about it to who has not the home's salt, and
+ * whether it may be used: ERROR_DENIED when others than its owner can read it. */
+int secret_identify(const struct engine *engine, const char *name, char text[SHA256_HEX_SIZE],
+                    struct error **err) MUST_CHECK;
 
 /* ------------------------------------------------------------------- load.c */
 /* Builds a run from the database. */
@@ -294,9 +311,15 @@ int task_test_when(struct task *task, bool *ret, struct error **err) MUST_CHECK;
 void schedule_queue(struct task *task);
 void schedule_unqueue(struct task *task);
 int schedule_dispatch(struct engine *engine, struct error **err) MUST_CHECK;
+/* Takes a ready task out of its queue until the work under its key was done. */
+void schedule_park(struct task *task);
+void schedule_unpark(struct engine *engine, const uint8_t key[SHA256_SIZE]);
 /* Gives back what a task had taken. */
 void schedule_release(struct task *task);
 void schedule_take(struct task *task); /* of an attempt that was found running */
+/* Microseconds that may go by before anything needs us: many ends then share one commit. */
+unsigned schedule_leisure(const struct engine *engine);
+void schedule_timed(struct run_step *step, int64_t duration); /* ms that one took */
 
 /* ----------------------------------------------------------------- flight.c */
 /* Starts an attempt: inputs, key, reuse or command line; launch follows after the commit. */
@@ -322,6 +345,8 @@ int people_begin(struct task *task, struct error **err) MUST_CHECK;
 int task_fail(struct task *task, struct error *problem, struct error **err) MUST_CHECK;
 /* Looks at sleeping and deciding tasks: time, files, conditions. */
 int people_poll(struct run *run, int64_t now, struct error **err) MUST_CHECK;
+/* Moves the time until which tasks sleep. */
+void people_shift(struct run *run, int64_t milliseconds);
 int people_decide(struct task *task, bool approved, const char *note, const char *who,
                   struct error **err) MUST_CHECK;
 char *people_review_folder(struct task *task, struct error **err) MUST_CHECK;
@@ -360,6 +385,16 @@ int call_recover(struct engine *engine, struct error **err) MUST_CHECK;
 int commands_apply(struct engine *engine, bool *ret_any, struct error **err) MUST_CHECK;
 
 /* ------------------------------------------------------------------ drive.c */
+/* The parts of engine_drive(), for a loop and for the simulation of one. Once drive_begin() was
+ * called, drive_end() must be, with 0 or -1 for what came before it: what is open is committed, or
+ * rolled back; nothing may be in the pool any more. */
+int drive_begin(struct engine *engine, const char *name, int64_t *ret_id,
+                struct error **err) MUST_CHECK;
+/* What is new in the database: runs, commands; who has slept enough. */
+int drive_poll(struct engine *engine, struct error **err) MUST_CHECK;
+/* All that can be done now is done, committed, and only then launched. */
+int drive_turn(struct engine *engine, struct error **err) MUST_CHECK;
+int drive_end(struct engine *engine, int result, struct error **err) MUST_CHECK;
 /* Loads a run and sets it going. */
 int drive_take_up(struct engine *engine, const char *name, struct run **ret,
                   struct error **err) MUST_CHECK;
@@ -386,6 +421,23 @@ int record_write(struct run *run, struct error **err) MUST_CHECK;
 /* MedPerf's report file, when the run is one of MedPerf's files. Says so in the log when it cannot
  * be written; `now` false: only when it changed, and not more often than every few seconds. */
 void report_write(struct run *run, bool now);
+
+/* ---------------------------------------------------------------- deliver.c */
+struct delivery;
+struct delivery_item {
+    char *source, *target; /* host paths; the target lies in the run's folder for outputs */
+};
+/* Reads what earlier runs delivered. *ret is the caller's to free, also after an error. */
+int delivery_new(const struct run *run, struct delivery **ret, struct error **err) MUST_CHECK;
+void delivery_free(struct delivery *delivery);
+/* In the pool: copies the items to their places; then removes what lies there from before. */
+int delivery_put(struct delivery *delivery, const struct delivery_item *items, size_t count,
+                 struct error **err) MUST_CHECK;
+int delivery_tidy(struct delivery *delivery, struct error **err) MUST_CHECK;
+/* Records what was put; not `whole`: it was cut short, so that what was there before counts still.
+ */
+int delivery_save(const struct run *run, const struct delivery *delivery, bool whole,
+                  struct error **err) MUST_CHECK;
 
 /* -------------------------------------------------------------------- spot.c */
 struct spot { /* below one of the two */
@@ -426,6 +478,9 @@ char *result_path(const struct task *task, const char *path) MUST_CHECK;
 /* The same with links resolved, refusing to leave the outputs: what a guest wrote is not trusted.
  */
 char *result_inside(const struct task *task, const char *path, struct error **err) MUST_CHECK;
+
+/* The object in FOLDER/result.json, canonical; *ret stays NULL when there is none. */
+int result_read(const char *folder, size_t maximum, char **ret, struct error **err) MUST_CHECK;
 
 extern const struct store_migrations home_migrations;
 

@@ -124,6 +124,22 @@ static int ask_function(struct run *run, size_t fan_step, struct error **err) {
     return expand_from_source(run, fan_step, &none, problem, err);
 }
 
+/* A pipe or a socket has no content to hash, and whoever reads it may wait for ever. */
+static int warn_of_ignored(struct run *run, size_t i, struct error **err) {
+    const struct manifest *manifest = source_at(run, i)->manifest;
+    if (!manifest || !manifest->ignored)
+        return 0;
+    OWN_STRING message =
+        memory_format("%s: not a file, folder or link, so left out of account: %zu",
+                      source_name(run, i), manifest->ignored);
+    if (!message)
+        return error_set_memory(err);
+    return event_add(run->engine, run->id, 0, "warning",
+                     json_pack("{s:s, s:s}", "message", message, "hint",
+                               "remove the pipes, sockets and devices from it"),
+                     err);
+}
+
 static int sources_done(struct pool_job *base, struct error **err) {
     CLEANUP(source_job_cleanup) struct source_job *job = (struct source_job *)base;
     struct run *run = base->run;
@@ -139,7 +155,8 @@ static int sources_done(struct pool_job *base, struct error **err) {
             json_pack("{s:s, s:s*}", "message", failure->message, "hint", failure->hint), err);
     }
     for (size_t i = 0; i < job->count; i++)
-        if (job->caches[i] && digest_cache_save(run->engine->store, job->caches[i], err) < 0)
+        if ((job->caches[i] && digest_cache_save(run->engine->store, job->caches[i], err) < 0) ||
+            warn_of_ignored(run, i, err) < 0)
             return -1;
     if (save_digests(run, err) < 0)
         return -1;

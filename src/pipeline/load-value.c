@@ -80,7 +80,10 @@ bool expect_kind(struct loader *loader, const struct node *node, enum node_kind 
                  const char *what) {
     if (node->kind == kind)
         return true;
-    node_error(&loader->trouble, node, NULL, "%s must be %s, not %s", what, node_kind_name(kind),
+    const char *hint = kind == NODE_MAPPING ? "write KEY: VALUE, with a space behind the colon"
+                       : kind == NODE_LIST  ? "write [ONE, TWO], or each behind a dash"
+                                            : NULL;
+    node_error(&loader->trouble, node, hint, "%s must be %s, not %s", what, node_kind_name(kind),
                node_kind_name(node->kind));
     return false;
 }

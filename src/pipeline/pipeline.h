@@ -84,6 +84,8 @@ enum step_type {
      * parameters "ID.NAME" of the whole. */
 };
 const char *step_type_name(enum step_type type);
+/* "sh -c", whichever shell and however it was written down: the third word is shell text. */
+bool words_begin_shell(const char *const *words, size_t count);
 
 /* A dataflow reference: what a step reads. */
 enum reference_kind {
@@ -142,7 +144,8 @@ enum fan_kind {
     FAN_JSON,
     FAN_FUNCTION /* MedPerf: host-side Python function */
 };
-enum dicom_level { DICOM_PATIENT, DICOM_STUDY, DICOM_SERIES };
+enum dicom_level { DICOM_PATIENT, DICOM_STUDY, DICOM_SERIES, DICOM_INSTANCE };
+extern const char *const dicom_levels[]; /* their names */
 struct fan {
     enum fan_kind kind;
     struct reference over;  /* what is listed: an input or an upstream step's outputs */
@@ -271,9 +274,24 @@ struct pipeline {
     enum pipeline_dialect { DIALECT_GLOVEBOX, DIALECT_MEDPERF } dialect;
 };
 
+/* What the place where a pipeline is to run has to say. */
+struct pipeline_site {
+    /* May a step say `key: value` (box, network, flavor)? Else -1, with who forbids it. */
+    int (*allows)(const void *context, const char *key, const char *value, struct error **err);
+    const void *context;
+    bool only_warn; /* the pipeline may be meant for another place */
+};
 struct pipeline_options {
-    const char *const *tools; /* names of the built-in tools, to check `tool:` against */
+    const struct pipeline_site *site; /* NULL: everything is allowed */
+    const char *const *tools;         /* names of the built-in tools, to check `tool:` against */
     size_t tool_count;
+    /* Checks the arguments of a tool, templates as they stand in the file; NULL: nobody does.
+     * `complain` is called for each mistake, with the index of the argument, or `count` when one is
+     * missing. */
+    int (*check_tool)(const char *tool, const char *const *arguments, size_t count,
+                      void (*complain)(size_t at, const char *message, const char *hint,
+                                       void *context),
+                      void *context, struct error **err);
     bool can_run_images; /* some driver can; else container steps are errors that say what to
                             install */
     const char *image_remedy;

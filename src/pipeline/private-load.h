@@ -135,6 +135,9 @@ bool is_name(const char *text);
 /* --- load-text.c: templates and jq, checked, and made to mean the same inside a sub-pipeline */
 const char *load_template(struct loader *loader, struct draft *draft, const struct node *node,
                           const char *what);
+/* The same for a line of the shell, with a warning where the shell would not look at a ${…}. */
+const char *load_shell_text(struct loader *loader, struct draft *draft, const struct node *node,
+                            const char *what);
 const char *load_path_template(struct loader *loader, struct draft *draft, const struct node *node,
                                const char *path);
 const char *load_jq(struct loader *loader, const struct scope *scope, const struct node *node,

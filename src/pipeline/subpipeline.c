@@ -1,6 +1,7 @@
 /* The files of sub-pipelines, read and put in the place of their names. */
 #include "pipeline/private-load.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 struct chain { /* the files that are being read, innermost first */
@@ -11,8 +12,18 @@ struct chain { /* the files that are being read, innermost first */
 
 bool source_read(struct loader *loader, const char *path, struct source **ret, struct error **err) {
     OWN_BUFFER text = {.maximum = YAML_MAXIMUM_SIZE + 1};
-    if (file_read_all(AT_FDCWD, path, YAML_MAXIMUM_SIZE, &text, err) < 0)
-        return false;
+    struct error *problem = NULL;
+    if (file_read_all(AT_FDCWD, path, YAML_MAXIMUM_SIZE, &text, &problem) < 0) {
+        if (problem && problem->code == ERROR_LIMIT)
+            error_hint(&problem, "a pipeline names data as inputs, and does not hold it");
+        else if (problem && problem->number == EISDIR)
+            error_hint(&problem, "name the file in it");
+        else if (problem && problem->code == ERROR_DENIED)
+            error_hint(&problem, "ask its owner, or copy it to where you may read");
+        else if (problem && problem->code == ERROR_NOT_FOUND && *path != '/')
+            error_hint(&problem, "the path is relative to the folder that you are in");
+        return error_move(err, problem) == 0;
+    }
     struct source *source = loader_allocate(loader, sizeof(*source));
     if (!source)
         return error_set_memory(err) == 0;

@@ -96,6 +96,17 @@ def test_no_home_yet(glovebox):
     assert not glovebox.home.exists()
 
 
+def test_only_run_makes_a_home(glovebox):
+    """Whoever asks or commands in the wrong folder is told so, and leaves nothing there."""
+    for home in (glovebox.folder, glovebox.folder / 'none'):
+        for command in (['gc'], ['gc', '--dry-run'], ['status', 'last'], ['cancel', 'last'],
+                        ['resume', 'last'], ['rm', 'last'], ['why', 'last', 'x'],
+                        ['decide', 'last', 'x', 'approve'], ['skip', 'last', 'x', '-r', 'no']):
+            done = glovebox(*command, '--home', home, status=1)
+            assert str(home) in done.stderr and 'glovebox run' in done.stderr
+        assert list(glovebox.folder.iterdir()) == []
+
+
 def test_unknown_run(glovebox):
     for command in ('status', 'tasks', 'cancel', 'pause', 'resume', 'retry'):
         done = glovebox(command, 'nosuch-1', status=1)
