@@ -94,7 +94,7 @@ static int skip_the_rest(struct run *run, bool *ret_any, struct error **err) {
         struct run_step *step = &run->steps[i];
         for (size_t n = 0; step->counts[TASK_WAITING] && n < step->task_capacity; n++) {
             struct task *task = step->tasks[n];
-            if (!task || task->state != TASK_WAITING || task->waiting)
+            if (!task || task->state != TASK_WAITING || task->waiting || task->woken)
                 continue;
             *ret_any = true;
             if (task_skip(task, SKIP_NOT_FIRED, err) < 0)
@@ -108,7 +108,7 @@ static int settle_run(struct run *run, struct error **err) {
     if (run->state == RUN_PAUSED || run->state >= RUN_SUCCEEDED || run->finishing ||
         !run->sources_ready)
         return 0;
-    bool moving = run->in_flight || run->pool || count_of(run, TASK_RUNNING) ||
+    bool moving = run->in_flight || run->pool || run->calls || count_of(run, TASK_RUNNING) ||
                   (count_of(run, TASK_SLEEPING) && !run->stopping) ||
                   (count_of(run, TASK_READY) && !run->stopping);
     if (moving)
@@ -173,7 +173,7 @@ static bool is_settled(const struct drive *drive) {
     if (!run || run->ended)
         return true;
     if (run->state == RUN_PAUSED)
-        return !run->in_flight && !run->pool;
+        return !run->in_flight && !run->pool && !run->calls;
     return run->state == RUN_WAITING && !drive->options->wait && !run->pool && drive->looked;
 }
 
@@ -268,6 +268,8 @@ int drive_poll(struct engine *engine, struct error **err) {
         bool active = run->state == RUN_RUNNING || run->state == RUN_WAITING;
         if (active && run->sources_ready && people_poll(run, now, err) < 0)
             return -1;
+        if (active)
+            report_write(run, false);
     }
     engine_touch(engine);
     return 0;
@@ -343,6 +345,7 @@ void drive_forget(struct engine *engine) {
         flight_free(flight);
     }
     engine->launches = NULL;
+    call_forget_all(engine);
     while (engine->runs) {
         struct run *run = engine->runs;
         engine->runs = run->next;
@@ -367,6 +370,8 @@ static int open_compute(struct engine *engine, struct error **err) {
                                 .exited = flight_exited,
                                 .troubled = on_trouble};
     if (engine->driver->open(&host, &engine->compute, err) < 0)
+        return -1;
+    if (call_recover(engine, err) < 0)
         return -1;
     return engine->driver->capacity(engine->compute, &engine->capacity, err);
 }
@@ -410,6 +415,9 @@ int drive_begin(struct engine *engine, const char *name, int64_t *ret_id, struct
 }
 
 int drive_end(struct engine *engine, int result, struct error **err) {
+    for (struct run *run = engine->runs; run && result == 0; run = run->next)
+        if (run->state < RUN_SUCCEEDED)
+            report_write(run, true);
     if (result == 0 && engine->failure)
         result = error_move(err, take(&engine->failure));
     if (result == 0 && store_in_transaction(engine->store))

@@ -65,7 +65,7 @@ static int connect_tasks(struct run *run, struct axis *axis, const struct range 
         struct run_step *step = &run->steps[s];
         for (uint32_t i = 0; step->axis == axis && i < range->count; i++) {
             struct task *task = step->tasks[axis->nodes[range->first + i]->index];
-            if (graph_connect(task, err) < 0)
+            if (graph_connect(task, err) < 0 || (step->step->fired && next_catch_up(task, err) < 0))
                 return -1;
             graph_wake(task);
         }

@@ -563,11 +563,17 @@ static int warn_once(struct run *run, const char *weaker, struct error **err) {
 void flight_exited(void *context, const struct exit_report *report) {
     struct engine *engine = context;
     struct flight *flight = find_flight(engine, report->name);
+    struct error *problem = NULL;
+    if (!flight && call_exited(engine, report, &problem)) {
+        engine_touch(engine);
+        if (problem)
+            engine_fail(engine, problem);
+        return;
+    }
     if (!flight) { /* of a run that is gone */
         engine->driver->forget(engine->compute, report->name);
         return;
     }
-    struct error *problem = NULL;
     flight->report = *report;
     flight->report.name = NULL;
     flight->report.detail = NULL;

@@ -154,7 +154,10 @@ struct run {
     uint32_t in_flight;             /* tasks launched or about to be */
     struct manifest *kept_manifest; /* of the outputs with kept_key: see inputs.c */
     uint8_t kept_key[SHA256_SIZE];
-    uint32_t pool; /* pieces of work in the pool */
+    uint32_t pool;  /* pieces of work in the pool */
+    uint32_t calls; /* of host-side functions, under way */
+    char *report;   /* MedPerf's, as it was written last; see report.c */
+    int64_t report_time;
     struct run *next;
 };
 
@@ -186,6 +189,8 @@ struct engine {
     struct flight *launches; /* prepared in this turn: launched after the commit */
     struct flight *flights;  /* all, to find one by its job's name */
     struct flight *landed;   /* stored in this turn: forgotten after the commit */
+    struct call *calls;      /* of host-side functions, under way */
+    unsigned calls_made;
     struct expression_cache *expressions;
     char *own_folder; /* of our executable, mounted for tools */
 };
@@ -352,6 +357,29 @@ int next_follow(struct task *task, struct error **err) MUST_CHECK;
 int next_settle(struct task *task, enum task_state state, const char *reason,
                 struct error **err) MUST_CHECK;
 int next_wake(struct task *task, struct error **err) MUST_CHECK;
+/* The functions among the conditions have answered: `branch` is taken, or -1. */
+int next_answered(struct task *task, int branch, struct error **err) MUST_CHECK;
+/* Any final task: jumps to a step that waits for all its partitions. */
+int next_join(struct task *task, struct error **err) MUST_CHECK;
+/* A task that was not there yet when steps that lead to it ended. */
+int next_catch_up(struct task *task, struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------- call.c */
+/* MedPerf's host-side Python functions, each call a sealed job of its own. */
+struct call;
+/* Asks `fan.function` of a step for its partitions; expand_from_source() gets the answer. */
+int call_partitions(struct run *run, size_t fan_step, struct error **err) MUST_CHECK;
+/* False while the task's conditions are asked already, or too many calls are under way. */
+bool call_is_possible(const struct task *task);
+/* Asks `functions` in turn; next_answered() gets the branch of the first that holds, or
+ * `fallback`. The task is SLEEPING with NEXT_POLLS. */
+int call_conditions(struct task *task, const json_t *functions, const json_t *branches,
+                    int fallback, struct error **err) MUST_CHECK;
+/* True when the job was a call. Its failure to be used is in *err. */
+bool call_exited(struct engine *engine, const struct exit_report *report, struct error **err);
+void call_forget_all(struct engine *engine);
+/* Tidies up after the last driver of the home. */
+int call_recover(struct engine *engine, struct error **err) MUST_CHECK;
 
 /* ---------------------------------------------------------------- command.c */
 int commands_apply(struct engine *engine, bool *ret_any, struct error **err) MUST_CHECK;
@@ -388,6 +416,11 @@ int pool_queue(struct run *run, struct pool_job *job, struct error **err) MUST_C
 /* Delivers outputs and writes the run's record; in the pool. */
 int record_finish(struct run *run, enum run_state state, struct error **err) MUST_CHECK;
 int record_write(struct run *run, struct error **err) MUST_CHECK;
+
+/* ----------------------------------------------------------------- report.c */
+/* MedPerf's report file, when the run is one of MedPerf's files. Says so in the log when it cannot
+ * be written; `now` false: only when it changed, and not more often than every few seconds. */
+void report_write(struct run *run, bool now);
 
 /* ---------------------------------------------------------------- deliver.c */
 struct delivery;
@@ -433,6 +466,11 @@ int query_unknown_step(const struct pipeline *pipeline, const char *id, enum err
 /* Index of a step, -1 for NULL; ERROR_NOT_FOUND with the nearest name. */
 int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
                struct error **err) MUST_CHECK;
+/* ----------------------------------------------------------------- inputs.c */
+/* A writable input that was left out: one folder (or file) of the run, shared by its steps. Made
+ * when it is not there. Caller frees. */
+char *run_volume(const struct run *run, size_t input, struct error **err) MUST_CHECK;
+
 /* ------------------------------------------------------------------ result.c */
 char *result_folder(const struct engine *engine, const uint8_t key[SHA256_SIZE]) MUST_CHECK;
 /* Folder (or file) with a task's outputs at `path`; an empty folder when it left none. */

@@ -311,6 +311,7 @@ static int delivered(struct pool_job *base, struct error **err) {
         return outputs ? -1 : error_set_memory(err);
     if (run_move(run, state, note, err) < 0)
         return -1;
+    report_write(run, true);
     OWN_ERROR problem = NULL;
     if (record_write(run, &problem) < 0)
         log_message(LOG_WARNING, "the record of run %s could not be written: %s", run->name,
