@@ -24,8 +24,26 @@ static json_t *selection_of(const struct run_request *request) {
     json_t *only = json_array();
     for (size_t i = 0; only && i < request->only_count; i++)
         json_array_append_new(only, json_string(request->only[i]));
-    return json_pack("{s:s*, s:o, s:b}", "from", request->from, "only", only, "no_reuse",
-                     (int)request->no_reuse);
+    return json_pack("{s:s*, s:o, s:b, s:O*}", "from", request->from, "only", only, "no_reuse",
+                     (int)request->no_reuse, "recorded", request->recorded);
+}
+
+/* Sources of a crate, by paths that crate_read() found safe. */
+static int keep_texts(const json_t *files, const char *folder, struct error **err) {
+    const char *name;
+    json_t *text;
+    json_object_foreach((json_t *)(uintptr_t)files, name, text) {
+        OWN_STRING path = path_join(folder, name);
+        OWN_STRING parent =
+            path ? memory_copy_bytes(path, (size_t)(path_base_name(path) - path)) : NULL;
+        if (!parent)
+            return error_set_memory(err);
+        if (directory_make(AT_FDCWD, parent, 0700, err) < 0 ||
+            file_write_atomic(AT_FDCWD, path, json_string_value(text), json_string_length(text),
+                              0600, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static int insert_run(struct engine *engine, const struct pipeline *pipeline,
@@ -61,6 +79,8 @@ static int insert_run(struct engine *engine, const struct pipeline *pipeline,
     if (!folder)
         return error_set_memory(err);
     if (directory_make(AT_FDCWD, folder, 0700, err) < 0 ||
+        crate_keep_files(pipeline, path ? path : pipeline->path, folder, err) < 0 ||
+        keep_texts(request->files, folder, err) < 0 ||
         event_add(engine, number, 0, "created", NULL, err) < 0)
         return -1;
     *ret_name = take(&name);

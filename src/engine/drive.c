@@ -118,7 +118,10 @@ static int settle_run(struct run *run, struct error **err) {
     if (count_of(run, TASK_DECIDING) && !run->stopping) {
         if (run->state == RUN_WAITING)
             return 0;
-        return run_move(run, RUN_WAITING, "waits for a person", err);
+        if (run_move(run, RUN_WAITING, "waits for a person", err) < 0)
+            return -1;
+        record_note(run);
+        return 0;
     }
     bool any = false;
     if (skip_the_rest(run, &any, err) < 0)

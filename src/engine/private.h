@@ -416,6 +416,24 @@ int pool_queue(struct run *run, struct pool_job *job, struct error **err) MUST_C
 /* Delivers outputs and writes the run's record; in the pool. */
 int record_finish(struct run *run, enum run_state state, struct error **err) MUST_CHECK;
 int record_write(struct run *run, struct error **err) MUST_CHECK;
+/* The same without the tasks, for a run that begins to wait; trouble is only logged. */
+void record_note(struct run *run);
+
+/* ------------------------------------------------------------------ crate*.c */
+/* Writes ro-crate-metadata.json beside the record; `record` is query_record()'s. */
+int crate_write(struct engine *engine, const char *run, const json_t *record,
+                struct error **err) MUST_CHECK;
+/* Writes the files of a pipeline below a run's `folder`, for its crate; `path` is the pipeline's
+ * own as the run's record has it. */
+int crate_keep_files(const struct pipeline *pipeline, const char *path, const char *folder,
+                     struct error **err) MUST_CHECK;
+/* {name: {sha256, parts}} of the outputs of a run that succeeded. */
+json_t *crate_output_digests(struct run *run, struct error **err) MUST_CHECK;
+/* The same as it was recorded; {} when there is none. */
+json_t *query_output_digests(struct engine *engine, int64_t run, struct error **err) MUST_CHECK;
+/* Adds `recorded` to the status of a run that was made from a crate. */
+int query_add_recorded(struct engine *engine, int64_t run, json_t *status,
+                       struct error **err) MUST_CHECK;
 
 /* ----------------------------------------------------------------- report.c */
 /* MedPerf's report file, when the run is one of MedPerf's files. Says so in the log when it cannot
@@ -471,6 +489,9 @@ int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
  * when it is not there. Caller frees. */
 char *run_volume(const struct run *run, size_t input, struct error **err) MUST_CHECK;
 
+/* The manifest of a task's outputs; the last one read is kept by its run, since many items of one
+ * step's outputs are asked for in a row. */
+const struct manifest *result_manifest(struct task *task, struct error **err) MUST_CHECK;
 /* ------------------------------------------------------------------ result.c */
 char *result_folder(const struct engine *engine, const uint8_t key[SHA256_SIZE]) MUST_CHECK;
 /* Folder (or file) with a task's outputs at `path`; an empty folder when it left none. */
