@@ -152,6 +152,9 @@ static int turn(struct engine *engine, struct error **err) {
         }
         if (store_in_transaction(engine->store) && store_commit(engine->store, err) < 0)
             return -1;
+        if (engine->ending && store_sync(engine->store, err) < 0)
+            return -1;
+        engine->ending = false;
         if (flight_after_commit(engine, err) < 0)
             return -1;
     }
@@ -399,6 +402,8 @@ static int lead(struct drive *drive, const char *name, struct error **err) {
     engine->driving = true;
     engine->dirty = true;
     int result = open_compute(engine, err);
+    if (result == 0)
+        result = power_begin(engine, err);
     if (result == 0)
         result = take_up_new(engine, name, &drive->run_id, err);
     if (result == 0)

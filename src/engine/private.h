@@ -183,7 +183,10 @@ struct engine {
     struct flight *flights;  /* all, to find one by its job's name */
     struct flight *landed;   /* stored in this turn: forgotten after the commit */
     struct expression_cache *expressions;
-    char *own_folder; /* of our executable, mounted for tools */
+    int64_t sync_round; /* results stored now are safe after the sync that ends it */
+    bool rebooted;      /* the home was last driven in another boot of the machine */
+    bool ending;        /* a run's end is in this turn's commit */
+    char *own_folder;   /* of our executable, mounted for tools */
 };
 
 /* ------------------------------------------------------------------- home.c */
@@ -377,6 +380,18 @@ int delivery_tidy(struct delivery *delivery, struct error **err) MUST_CHECK;
 /* Records what was put; not `whole`: it was cut short, so that what was there before counts still.
  */
 int delivery_save(const struct run *run, const struct delivery *delivery, bool whole,
+                  struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------ power.c */
+/* When driving begins: looks at what a power cut may have taken since the home was last driven. */
+int power_begin(struct engine *engine, struct error **err) MUST_CHECK;
+/* In the pool: all that was stored before is safe. Then the results of that round are marked so. */
+int power_sync(const struct engine *engine, struct error **err) MUST_CHECK;
+int power_synced(struct engine *engine, int64_t round, struct error **err) MUST_CHECK;
+
+/* --------------------------------------------------------------------- gc.c */
+/* Removes work folders of attempts that no running task owns. Only while we hold the lock. */
+int gc_sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret,
                   struct error **err) MUST_CHECK;
 
 /* -------------------------------------------------------------------- spot.c */
