@@ -272,9 +272,10 @@ int expand_after(struct task *task, struct error **err) MUST_CHECK;
 /* The same for all final tasks: after a run was loaded. */
 int expand_ready(struct run *run, struct error **err) MUST_CHECK;
 /* Lists a fan's partitions; safe in the pool. */
-int expand_list(struct run *run, const struct fan *fan, const char *path,
+int expand_list(const json_t *parameters, const struct fan *fan, const char *path,
                 const struct manifest *manifest, struct partition_list *list,
                 struct error **err) MUST_CHECK;
+bool expand_leads_to(const char *key, const char *wanted, bool above);
 int expand_check(const struct run *run, size_t fan_step, const struct partition_list *list,
                  struct error **err) MUST_CHECK;
 /* A fan over an input was listed (or could not be: takes over `problem`). */
@@ -282,6 +283,10 @@ int expand_from_source(struct run *run, size_t fan_step, const struct partition_
                        struct error *problem, struct error **err) MUST_CHECK;
 
 /* ---------------------------------------------------------------- sources.c */
+/* Lists a fan over the input at `path`; `manifest` NULL: it is looked at now. */
+int sources_list(const struct fan *fan, const char *path, const struct manifest *manifest,
+                 const json_t *parameters, struct partition_list *ret,
+                 struct error **err) MUST_CHECK;
 /* Reads (hashes) inputs and file parameters in the pool; then the run goes on. */
 int sources_begin(struct run *run, struct error **err) MUST_CHECK;
 
