@@ -300,6 +300,12 @@ static int attach_all(struct run *run, struct error **err) {
     return 0;
 }
 
+static int set_going(struct run *run, struct error **err) {
+    if (attach_all(run, err) < 0 || sources_begin(run, err) < 0)
+        return -1;
+    return expand_ready(run, err);
+}
+
 int drive_take_up(struct engine *engine, const char *name, struct run **ret, struct error **err) {
     CLEANUP(run_cleanup) struct run *run = NULL;
     if (run_load(engine, name, &run, err) < 0)
@@ -307,18 +313,17 @@ int drive_take_up(struct engine *engine, const char *name, struct run **ret, str
     struct run **end = &engine->runs; /* the oldest comes first to what is free */
     while (*end)
         end = &(*end)->next;
-    *end = run;
-    *ret = take(&run);
+    struct run *loaded = *end = take(&run);
     engine_touch(engine);
-    if ((*ret)->state >= RUN_SUCCEEDED) {
-        (*ret)->ended = true;
-        return 0;
-    }
-    if (!engine->compute)
-        return 0; /* only a command is to be applied */
-    if (attach_all(*ret, err) < 0 || sources_begin(*ret, err) < 0)
+    if (loaded->state >= RUN_SUCCEEDED)
+        loaded->ended = true;
+    else if (engine->compute && set_going(loaded, err) < 0) {
+        loaded->state = RUN_FAILED; /* nobody drives it; what is under way still refers to it */
+        loaded->ended = true;
         return -1;
-    return expand_ready(*ret, err);
+    }
+    *ret = loaded;
+    return 0;
 }
 
 void drive_forget(struct engine *engine) {

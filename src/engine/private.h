@@ -19,6 +19,7 @@
 #define NAME_SIZE           128
 #define STATE_GONE          (-1) /* of a task on record whose partition is not made any more */
 #define NOTE_CANCELLING     "cancelling"
+#define NOT_STARTED         "the run ended before its turn came"
 #define WAITS_FOR_SAME      "waits for the same work"
 #define NEXT_POLLS          UINT16_MAX       /* no condition of `next` holds yet */
 #define NEXT_NONE           (UINT16_MAX - 1) /* none held, and none will be asked again */

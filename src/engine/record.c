@@ -294,6 +294,13 @@ int record_write(struct run *run, struct error **err) {
     return file_write_atomic(AT_FDCWD, tasks, buffer_text(&lines), lines.size, 0600, err);
 }
 
+/* What never started is left to a retry; whoever looks at the run sees why. */
+static int leave_the_rest(const struct run *run, struct error **err) {
+    return store_run(run->engine->store, err,
+                     "UPDATE task SET state = 0, reason = ? WHERE run = ? AND state IN (0, 1)",
+                     "si", NOT_STARTED, run->id);
+}
+
 static int delivered(struct pool_job *base, struct error **err) {
     CLEANUP(finish_run_job_cleanup) struct finish_run_job *job = (struct finish_run_job *)base;
     struct run *run = base->run;
@@ -315,7 +322,7 @@ static int delivered(struct pool_job *base, struct error **err) {
     OWN_JSON outputs = state == RUN_SUCCEEDED ? delivered_outputs(run, job) : json_object();
     if (!outputs || event_add(run->engine, run->id, 0, "outputs", take(&outputs), err) < 0)
         return outputs ? -1 : error_set_memory(err);
-    if (run_move(run, state, note, err) < 0)
+    if (leave_the_rest(run, err) < 0 || run_move(run, state, note, err) < 0)
         return -1;
     run->engine->ending = true;
     OWN_ERROR problem = NULL;
