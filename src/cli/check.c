@@ -66,6 +66,10 @@ static const struct argument_entry arguments[] = {
     {.name = "FILE", .help = "a pipeline file", .complete = COMPLETE_FILE, .repeats = true},
 };
 
+static const struct option_entry options[] = {
+    SESSION_PLUGINS_OPTION,
+};
+
 const struct command command_check = {
     .name = "check",
     .group = GROUP_PIPELINE,
@@ -78,5 +82,6 @@ const struct command command_check = {
     .examples = "# Check a pipeline before handing it on\n"
                 "glovebox check pipelines/covidnet.yaml\n",
     COMMAND_ARGUMENTS(arguments),
+    COMMAND_OPTIONS(options),
     .handle = handle,
 };

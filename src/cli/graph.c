@@ -105,6 +105,7 @@ static const struct option_entry options[] = {
      .value = "RUN",
      .complete = COMPLETE_RUN,
      .help = "draw the pipeline of a run, with the states of its steps"},
+    SESSION_PLUGINS_OPTION,
 };
 
 const struct command command_graph = {

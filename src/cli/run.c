@@ -263,6 +263,7 @@ static const struct option_entry options[] = {
      .value = "STEP",
      .help = "run only this step and what it needs",
      .repeats = true},
+    SESSION_PLUGINS_OPTION,
     {.name = "no-reuse", .help = "run everything anew, even if nothing changed"},
     {.name = "wait", .help = "go on waiting for people instead of ending with status 4"},
     {.name = "detach", .letter = 'd', .help = "run in the background; print the run's name"},

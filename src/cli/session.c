@@ -71,6 +71,7 @@ struct pipeline *session_load(const struct invocation *invocation, const char *p
         .can_run_images = can_run_images(),
         .image_remedy = "this version of glovebox has no container driver: install a version that "
                         "has one, or make the step a tool or a command",
+        .plugin_folder = given_value(invocation, "plugins", NULL),
     };
     if (!crate_is_one(path))
         return pipeline_load(path, &options, diagnostics, err);

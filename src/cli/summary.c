@@ -122,7 +122,12 @@ static void failures(const struct summary *summary) {
     }
     buffer_format(summary->out, "  glovebox why %s ", summary->run);
     text_append_task_argument(summary->out, json_step(task), json_partition(task));
-    buffer_format(summary->out, "\n  glovebox retry %s\n", summary->run);
+    buffer_format(
+        summary->out,
+        "\n  glovebox retry %s\n"
+        "that tries the same once more; after an edit of the pipeline, \"glovebox run\" it "
+        "again: what is done is reused\n",
+        summary->run);
 }
 
 static void people(const struct summary *summary) {

@@ -94,7 +94,7 @@ static int skip_the_rest(struct run *run, bool *ret_any, struct error **err) {
         struct run_step *step = &run->steps[i];
         for (size_t n = 0; step->counts[TASK_WAITING] && n < step->task_capacity; n++) {
             struct task *task = step->tasks[n];
-            if (!task || task->state != TASK_WAITING || task->waiting)
+            if (!task || task->state != TASK_WAITING || task->waiting || task->woken)
                 continue;
             *ret_any = true;
             if (task_skip(task, SKIP_NOT_FIRED, err) < 0)
@@ -108,7 +108,7 @@ static int settle_run(struct run *run, struct error **err) {
     if (run->state == RUN_PAUSED || run->state >= RUN_SUCCEEDED || run->finishing ||
         !run->sources_ready)
         return 0;
-    bool moving = run->in_flight || run->pool || count_of(run, TASK_RUNNING) ||
+    bool moving = run->in_flight || run->pool || run->calls || count_of(run, TASK_RUNNING) ||
                   (count_of(run, TASK_SLEEPING) && !run->stopping) ||
                   (count_of(run, TASK_READY) && !run->stopping);
     if (moving)
@@ -156,6 +156,9 @@ int drive_turn(struct engine *engine, struct error **err) {
         }
         if (store_in_transaction(engine->store) && store_commit(engine->store, err) < 0)
             return -1;
+        if (engine->ending && store_sync(engine->store, err) < 0)
+            return -1;
+        engine->ending = false;
         if (flight_after_commit(engine, err) < 0)
             return -1;
     }
@@ -176,7 +179,7 @@ static bool is_settled(const struct drive *drive) {
     if (!run || run->ended)
         return true;
     if (run->state == RUN_PAUSED)
-        return !run->in_flight && !run->pool;
+        return !run->in_flight && !run->pool && !run->calls;
     return run->state == RUN_WAITING && !drive->options->wait && !run->pool && drive->looked;
 }
 
@@ -271,6 +274,8 @@ int drive_poll(struct engine *engine, struct error **err) {
         bool active = run->state == RUN_RUNNING || run->state == RUN_WAITING;
         if (active && run->sources_ready && people_poll(run, now, err) < 0)
             return -1;
+        if (active)
+            report_write(run, false);
     }
     engine_touch(engine);
     return 0;
@@ -313,6 +318,12 @@ static int attach_all(struct run *run, struct error **err) {
     return 0;
 }
 
+static int set_going(struct run *run, struct error **err) {
+    if (attach_all(run, err) < 0 || sources_begin(run, err) < 0)
+        return -1;
+    return expand_ready(run, err);
+}
+
 int drive_take_up(struct engine *engine, const char *name, struct run **ret, struct error **err) {
     CLEANUP(run_cleanup) struct run *run = NULL;
     if (run_load(engine, name, &run, err) < 0)
@@ -320,18 +331,17 @@ int drive_take_up(struct engine *engine, const char *name, struct run **ret, str
     struct run **end = &engine->runs; /* the oldest comes first to what is free */
     while (*end)
         end = &(*end)->next;
-    *end = run;
-    *ret = take(&run);
+    struct run *loaded = *end = take(&run);
     engine_touch(engine);
-    if ((*ret)->state >= RUN_SUCCEEDED) {
-        (*ret)->ended = true;
-        return 0;
-    }
-    if (!engine->compute)
-        return 0; /* only a command is to be applied */
-    if (attach_all(*ret, err) < 0 || sources_begin(*ret, err) < 0)
+    if (loaded->state >= RUN_SUCCEEDED)
+        loaded->ended = true;
+    else if (engine->compute && set_going(loaded, err) < 0) {
+        loaded->state = RUN_FAILED; /* nobody drives it; what is under way still refers to it */
+        loaded->ended = true;
         return -1;
-    return expand_ready(*ret, err);
+    }
+    *ret = loaded;
+    return 0;
 }
 
 void drive_forget(struct engine *engine) {
@@ -346,6 +356,7 @@ void drive_forget(struct engine *engine) {
         flight_free(flight);
     }
     engine->launches = NULL;
+    call_forget_all(engine);
     while (engine->runs) {
         struct run *run = engine->runs;
         engine->runs = run->next;
@@ -370,6 +381,8 @@ static int open_compute(struct engine *engine, struct error **err) {
                                 .exited = flight_exited,
                                 .troubled = on_trouble};
     if (engine->driver->open(&host, &engine->compute, err) < 0)
+        return -1;
+    if (call_recover(engine, err) < 0)
         return -1;
     return engine->driver->capacity(engine->compute, &engine->capacity, err);
 }
@@ -409,10 +422,15 @@ static void wait_for_pool(struct engine *engine) {
 int drive_begin(struct engine *engine, const char *name, int64_t *ret_id, struct error **err) {
     engine->driving = true;
     engine->dirty = true;
-    return open_compute(engine, err) < 0 ? -1 : take_up_new(engine, name, ret_id, err);
+    if (open_compute(engine, err) < 0 || power_begin(engine, err) < 0)
+        return -1;
+    return take_up_new(engine, name, ret_id, err);
 }
 
 int drive_end(struct engine *engine, int result, struct error **err) {
+    for (struct run *run = engine->runs; run && result == 0; run = run->next)
+        if (run->state < RUN_SUCCEEDED)
+            report_write(run, true);
     if (result == 0 && engine->failure)
         result = error_move(err, take(&engine->failure));
     if (result == 0 && store_in_transaction(engine->store))

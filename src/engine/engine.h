@@ -80,6 +80,8 @@ int policy_allows(const struct policy *policy, const char *key, const char *valu
 /* What a flavor gives; 0 where it says nothing. `ret` may be NULL. */
 int policy_flavor(const struct policy *policy, const char *name, struct resources *ret,
                   struct error **err) MUST_CHECK;
+/* A time that a file gives, the shorter one of two; for "function_timeout". */
+int64_t policy_seconds(const struct policy *policy, const char *key, int64_t fallback);
 /* A line for people: the files that apply, and what they come to. Caller frees. */
 char *policy_describe(const struct policy *policy, struct error **err) MUST_CHECK;
 

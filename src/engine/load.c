@@ -48,6 +48,7 @@ void run_free(struct run *run) {
     for (size_t i = 0; run->parameter_sources && i < parameters; i++)
         manifest_free(run->parameter_sources[i].manifest);
     manifest_free(run->kept_manifest);
+    memory_free(run->report);
     memory_free(run->input_sources);
     memory_free(run->parameter_sources);
     json_decref(run->parameters);

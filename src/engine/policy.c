@@ -82,6 +82,10 @@ static int check_rule(const char *key, json_t *value, struct error **err) {
             key, "a list of names", err);
         return 0;
     }
+    if (text_equal(key, "function_timeout"))
+        return json_integer_value(value) > 0 && json_integer_value(value) < 1000000
+                   ? 0
+                   : wrong_kind(key, "a number of seconds", err);
     if (!json_is_object(value))
         return wrong_kind(key, "an object", err);
     json_object_foreach(value, name, item) if (check_flavor(name, item, err) < 0) return -1;
@@ -89,7 +93,7 @@ static int check_rule(const char *key, json_t *value, struct error **err) {
 }
 
 static int check_rules(json_t *rules, struct error **err) {
-    static const char *const keys[] = {"allow_box_off", "networks", "flavors"};
+    static const char *const keys[] = {"allow_box_off", "networks", "flavors", "function_timeout"};
     if (!json_is_object(rules))
         return wrong_kind("all of it", "an object", err);
     const char *key;
@@ -226,6 +230,16 @@ int policy_flavor(const struct policy *policy, const char *name, struct resource
     if (ret)
         *ret = least;
     return 0;
+}
+
+int64_t policy_seconds(const struct policy *policy, const char *key, int64_t fallback) {
+    int64_t least = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(policy->files); i++) {
+        int64_t seconds = json_get_integer(policy->files[i].rules, key, 0);
+        if (seconds && (!least || seconds < least))
+            least = seconds;
+    }
+    return least ? least : fallback;
 }
 
 char *policy_describe(const struct policy *policy, struct error **err) {

@@ -3,6 +3,7 @@
 #include "private.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #define TOOLS_FOLDER "/opt/glovebox"
@@ -223,8 +224,17 @@ static int shell_command(struct flight *flight, const char *text, const json_t *
 
 static int add_expanded(struct flight *flight, const char *text, const json_t *values,
                         struct error **err) {
-    OWN_STRING value = template_expand_cached(text, values, flight->engine->expressions, err);
-    return value ? add_argument(flight, arena_copy_string(flight->arena, value), err) : -1;
+    OWN_JSON words = template_expand_words(text, values, flight->engine->expressions, err);
+    size_t index;
+    json_t *word;
+    if (!words)
+        return -1;
+    json_array_foreach(words, index, word) {
+        if (add_argument(flight, arena_copy_string(flight->arena, json_string_value(word)), err) <
+            0)
+            return -1;
+    }
+    return 0;
 }
 
 static int make_tool_command(struct flight *flight, const char *in, const char *out,
@@ -248,6 +258,10 @@ static int make_command(struct flight *flight, const json_t *values, const char 
     for (size_t i = 0; i < step->entrypoint_count; i++)
         if (add_expanded(flight, step->entrypoint[i], values, err) < 0)
             return error_wrap(err, "entrypoint");
+    /* An image may have a command of its own: then the list is empty, but there. */
+    if (array_reserve(&flight->arguments, &flight->argument_capacity, flight->argument_count,
+                      sizeof(*flight->arguments), FLIGHT_MAXIMUM_PARTS, err) < 0)
+        return -1;
     bool shell = step->type != STEP_TOOL && words_begin_shell(step->command, step->command_count);
     for (size_t i = 0; i < step->command_count; i++) {
         int result = shell && i == 2 ? shell_command(flight, step->command[i], values, err)
@@ -363,6 +377,17 @@ static int check_policy(const struct flight *flight, struct error **err) {
     return policy_allows(policy, "network", step->network, err);
 }
 
+static int compare_targets(const void *a, const void *b) {
+    const struct compute_mount *x = a, *y = b;
+    return strcmp(x->target, y->target);
+}
+
+/* A folder before what is mounted inside it. */
+static void sort_mounts(struct flight *flight) {
+    if (flight->mount_count)
+        qsort(flight->mounts, flight->mount_count, sizeof(*flight->mounts), compare_targets);
+}
+
 int flight_prepare(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     bool sealed = step->box == BOX_WISH_SEALED;
@@ -382,9 +407,11 @@ int flight_prepare(struct flight *flight, struct error **err) {
     json_t *single = json_object_get(flight->in_paths, "");
     json_object_set(values, "in", single ? single : flight->in_paths);
     json_object_set_new(values, "out", json_string(out));
-    if (sealed && flight_add_mount(flight, flight->out, "/out", true, err) < 0)
+    /* MedPerf's steps know their own mounts only, which may be called /in and /out too. */
+    bool ours = flight->task->step->run->pipeline->dialect != DIALECT_MEDPERF;
+    if (sealed && ours && flight_add_mount(flight, flight->out, "/out", true, err) < 0)
         return -1;
-    if (sealed && !json_object_size(flight->in_paths)) {
+    if (sealed && ours && !json_object_size(flight->in_paths)) {
         OWN_STRING empty = home_path(flight->engine, "empty");
         if (!empty || flight_add_mount(flight, empty, "/in", false, err) < 0)
             return error_set_memory(err);
@@ -393,5 +420,6 @@ int flight_prepare(struct flight *flight, struct error **err) {
         make_environment(flight, values, in, out, err) < 0 ||
         make_command(flight, values, in, out, err) < 0)
         return -1;
+    sort_mounts(flight);
     return finish_recipe(flight, err);
 }

@@ -19,6 +19,7 @@
 #define LOST_MAXIMUM          5 /* times that an attempt may be lost before its task fails */
 #define NAME_SIZE             128
 #define STATE_GONE            (-1) /* of a task on record whose partition is not made any more */
+#define NOT_STARTED           "the run ended before its turn came"
 #define WAITS_FOR_SAME        "waits for the same work"
 #define NOTE_CANCELLING       "cancelling"
 #define NEXT_POLLS            UINT16_MAX       /* no condition of `next` holds yet */
@@ -154,7 +155,10 @@ struct run {
     uint32_t in_flight;             /* tasks launched or about to be */
     struct manifest *kept_manifest; /* of the outputs with kept_key: see inputs.c */
     uint8_t kept_key[SHA256_SIZE];
-    uint32_t pool; /* pieces of work in the pool */
+    uint32_t pool;  /* pieces of work in the pool */
+    uint32_t calls; /* of host-side functions, under way */
+    char *report;   /* MedPerf's, as it was written last; see report.c */
+    int64_t report_time;
     struct run *next;
 };
 
@@ -186,8 +190,13 @@ struct engine {
     struct flight *launches; /* prepared in this turn: launched after the commit */
     struct flight *flights;  /* all, to find one by its job's name */
     struct flight *landed;   /* stored in this turn: forgotten after the commit */
+    struct call *calls;      /* of host-side functions, under way */
+    unsigned calls_made;
     struct expression_cache *expressions;
-    char *own_folder; /* of our executable, mounted for tools */
+    int64_t sync_round; /* results stored now are safe after the sync that ends it */
+    bool rebooted;      /* the home was last driven in another boot of the machine */
+    bool ending;        /* a run's end is in this turn's commit */
+    char *own_folder;   /* of our executable, mounted for tools */
 };
 
 /* ------------------------------------------------------------------- home.c */
@@ -281,9 +290,10 @@ int expand_after(struct task *task, struct error **err) MUST_CHECK;
 /* The same for all final tasks: after a run was loaded. */
 int expand_ready(struct run *run, struct error **err) MUST_CHECK;
 /* Lists a fan's partitions; safe in the pool. */
-int expand_list(struct run *run, const struct fan *fan, const char *path,
+int expand_list(const json_t *parameters, const struct fan *fan, const char *path,
                 const struct manifest *manifest, struct partition_list *list,
                 struct error **err) MUST_CHECK;
+bool expand_leads_to(const char *key, const char *wanted, bool above);
 int expand_check(const struct run *run, size_t fan_step, const struct partition_list *list,
                  struct error **err) MUST_CHECK;
 /* A fan over an input was listed (or could not be: takes over `problem`). */
@@ -291,6 +301,10 @@ int expand_from_source(struct run *run, size_t fan_step, const struct partition_
                        struct error *problem, struct error **err) MUST_CHECK;
 
 /* ---------------------------------------------------------------- sources.c */
+/* Lists a fan over the input at `path`; `manifest` NULL: it is looked at now. */
+int sources_list(const struct fan *fan, const char *path, const struct manifest *manifest,
+                 const json_t *parameters, struct partition_list *ret,
+                 struct error **err) MUST_CHECK;
 /* Reads (hashes) inputs and file parameters in the pool; then the run goes on. */
 int sources_begin(struct run *run, struct error **err) MUST_CHECK;
 
@@ -352,6 +366,29 @@ int next_follow(struct task *task, struct error **err) MUST_CHECK;
 int next_settle(struct task *task, enum task_state state, const char *reason,
                 struct error **err) MUST_CHECK;
 int next_wake(struct task *task, struct error **err) MUST_CHECK;
+/* The functions among the conditions have answered: `branch` is taken, or -1. */
+int next_answered(struct task *task, int branch, struct error **err) MUST_CHECK;
+/* Any final task: jumps to a step that waits for all its partitions. */
+int next_join(struct task *task, struct error **err) MUST_CHECK;
+/* A task that was not there yet when steps that lead to it ended. */
+int next_catch_up(struct task *task, struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------- call.c */
+/* MedPerf's host-side Python functions, each call a sealed job of its own. */
+struct call;
+/* Asks `fan.function` of a step for its partitions; expand_from_source() gets the answer. */
+int call_partitions(struct run *run, size_t fan_step, struct error **err) MUST_CHECK;
+/* False while the task's conditions are asked already, or too many calls are under way. */
+bool call_is_possible(const struct task *task);
+/* Asks `functions` in turn; next_answered() gets the branch of the first that holds, or
+ * `fallback`. The task is SLEEPING with NEXT_POLLS. */
+int call_conditions(struct task *task, const json_t *functions, const json_t *branches,
+                    int fallback, struct error **err) MUST_CHECK;
+/* True when the job was a call. Its failure to be used is in *err. */
+bool call_exited(struct engine *engine, const struct exit_report *report, struct error **err);
+void call_forget_all(struct engine *engine);
+/* Tidies up after the last driver of the home. */
+int call_recover(struct engine *engine, struct error **err) MUST_CHECK;
 
 /* ---------------------------------------------------------------- command.c */
 int commands_apply(struct engine *engine, bool *ret_any, struct error **err) MUST_CHECK;
@@ -407,6 +444,11 @@ json_t *query_output_digests(struct engine *engine, int64_t run, struct error **
 int query_add_recorded(struct engine *engine, int64_t run, json_t *status,
                        struct error **err) MUST_CHECK;
 
+/* ----------------------------------------------------------------- report.c */
+/* MedPerf's report file, when the run is one of MedPerf's files. Says so in the log when it cannot
+ * be written; `now` false: only when it changed, and not more often than every few seconds. */
+void report_write(struct run *run, bool now);
+
 /* ---------------------------------------------------------------- deliver.c */
 struct delivery;
 struct delivery_item {
@@ -422,6 +464,18 @@ int delivery_tidy(struct delivery *delivery, struct error **err) MUST_CHECK;
 /* Records what was put; not `whole`: it was cut short, so that what was there before counts still.
  */
 int delivery_save(const struct run *run, const struct delivery *delivery, bool whole,
+                  struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------ power.c */
+/* When driving begins: looks at what a power cut may have taken since the home was last driven. */
+int power_begin(struct engine *engine, struct error **err) MUST_CHECK;
+/* In the pool: all that was stored before is safe. Then the results of that round are marked so. */
+int power_sync(const struct engine *engine, struct error **err) MUST_CHECK;
+int power_synced(struct engine *engine, int64_t round, struct error **err) MUST_CHECK;
+
+/* --------------------------------------------------------------------- gc.c */
+/* Removes work folders of attempts that no running task owns. Only while we hold the lock. */
+int gc_sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret,
                   struct error **err) MUST_CHECK;
 
 /* -------------------------------------------------------------------- spot.c */
@@ -452,6 +506,10 @@ int query_unknown_step(const struct pipeline *pipeline, const char *id, enum err
 int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
                struct error **err) MUST_CHECK;
 /* ----------------------------------------------------------------- inputs.c */
+/* A writable input that was left out: one folder (or file) of the run, shared by its steps. Made
+ * when it is not there. Caller frees. */
+char *run_volume(const struct run *run, size_t input, struct error **err) MUST_CHECK;
+
 /* The manifest of a task's outputs; the last one read is kept by its run, since many items of one
  * step's outputs are asked for in a row. */
 const struct manifest *result_manifest(struct task *task, struct error **err) MUST_CHECK;

@@ -44,6 +44,23 @@ static const char *source_name(const struct run *run, size_t i) {
     return i < inputs ? run->pipeline->inputs[i].name : run->pipeline->parameters[i - inputs].name;
 }
 
+int sources_list(const struct fan *fan, const char *path, const struct manifest *manifest,
+                 const json_t *parameters, struct partition_list *ret, struct error **err) {
+    OWN_STRING inside = path_resolve_beneath(path, fan->over.path, err);
+    if (!inside)
+        return -1;
+    OWN_STRING full = path_join(path, inside);
+    if (!full)
+        return error_set_memory(err);
+    OWN_MANIFEST below = NULL;
+    if ((!manifest || *fan->over.path) && fan->kind != FAN_CSV && fan->kind != FAN_JSON) {
+        below = manifest_build(full, MANIFEST_NAMES_ONLY, NULL, err);
+        if (!below)
+            return -1;
+    }
+    return expand_list(parameters, fan, full, below ? below : manifest, ret, err);
+}
+
 /* In the pool. Touches only the run's sources, which nobody else uses meanwhile. */
 static void read_sources(struct pool_job *base) {
     struct source_job *job = (struct source_job *)base;
@@ -59,7 +76,7 @@ static void read_sources(struct pool_job *base) {
     }
     for (size_t i = 0; i < run->pipeline->step_count && !job->failure; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
-        if (fan->kind <= FAN_STEP ||
+        if (fan->kind <= FAN_STEP || fan->kind == FAN_FUNCTION ||
             (fan->over.kind != REFERENCE_INPUT && fan->over.kind != REFERENCE_PARAMETER))
             continue;
         const struct source *source = fan->over.kind == REFERENCE_INPUT
@@ -67,17 +84,8 @@ static void read_sources(struct pool_job *base) {
                                           : &run->parameter_sources[fan->over.index];
         if (!source->path)
             continue;
-        OWN_STRING inside = path_resolve_beneath(source->path, fan->over.path, &job->problems[i]);
-        if (!inside)
-            continue;
-        OWN_STRING path = path_join(source->path, inside);
-        OWN_MANIFEST below = NULL;
-        if (path && *fan->over.path && fan->kind != FAN_CSV && fan->kind != FAN_JSON)
-            below = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, &job->problems[i]);
-        if (!path)
-            error_set_memory(&job->problems[i]);
-        if (!job->problems[i] && expand_list(run, fan, path, below ? below : source->manifest,
-                                             &job->lists[i], &job->problems[i]) < 0)
+        if (sources_list(fan, source->path, source->manifest, run->parameters, &job->lists[i],
+                         &job->problems[i]) < 0)
             continue;
     }
 }
@@ -111,6 +119,17 @@ static int save_digests(struct run *run, struct error **err) {
         return error_set_memory(err);
     return store_run(run->engine->store, err, "UPDATE run SET digests = ? WHERE id = ?", "si", text,
                      run->id);
+}
+
+/* Lists the fan's partitions, unless it was done before this program drove the run. */
+static int ask_function(struct run *run, size_t fan_step, struct error **err) {
+    const struct node *root = run->axes[run->pipeline->step_count]->nodes[0];
+    struct range *range = axis_range(run->axes[fan_step], root, err);
+    struct error *problem = NULL;
+    if (!range || range->made || call_partitions(run, fan_step, &problem) == 0)
+        return range ? 0 : -1;
+    const struct partition_list none = {0};
+    return expand_from_source(run, fan_step, &none, problem, err);
 }
 
 /* A pipe or a socket has no content to hash, and whoever reads it may wait for ever. */
@@ -151,7 +170,9 @@ static int sources_done(struct pool_job *base, struct error **err) {
         return -1;
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
-        if (fan->kind > FAN_STEP && fan->over.kind != REFERENCE_STEP &&
+        if (fan->kind == FAN_FUNCTION && ask_function(run, i, err) < 0)
+            return -1;
+        if (fan->kind > FAN_STEP && fan->kind != FAN_FUNCTION && fan->over.kind != REFERENCE_STEP &&
             fan->over.kind != REFERENCE_ITEM &&
             expand_from_source(run, i, &job->lists[i], take(&job->problems[i]), err) < 0)
             return -1;

@@ -98,7 +98,7 @@ static int enter(struct task *task, struct error **err) {
         return 0;
     case TASK_SUCCEEDED:
     case TASK_REUSED:
-        if (graph_settled(task, err) < 0 || next_follow(task, err) < 0)
+        if (graph_settled(task, err) < 0 || next_follow(task, err) < 0 || next_join(task, err) < 0)
             return -1;
         break;
     case TASK_FAILED:
@@ -115,10 +115,10 @@ static int enter(struct task *task, struct error **err) {
             if (other && graph_fire(other, err) < 0)
                 return -1;
         }
-        return graph_settled(task, err);
+        return graph_settled(task, err) < 0 ? -1 : next_join(task, err);
     case TASK_SKIPPED:
     case TASK_CANCELLED:
-        return graph_settled(task, err);
+        return graph_settled(task, err) < 0 ? -1 : next_join(task, err);
     default:
         return 0;
     }

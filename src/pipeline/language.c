@@ -247,6 +247,9 @@ const struct language_key language_keys[] = {
      "type: directory", NULL},
     {"volume", "from", "From", "An earlier step's volume instead of an input of the pipeline.",
      "from: {step: prepare, mount: output_path}", NULL},
+    {"volume", "writable", "boolean",
+     "false: the step does not change what an earlier one left; true else, and for outputs.",
+     "writable: false", NULL},
     {"from", "step", "name", "The step.", "step: prepare", NULL},
     {"from", "mount", "text", "The name of its volume.", "mount: output_path", NULL},
 

@@ -101,7 +101,9 @@ static const char *second_word(struct loader *loader, const char *inside) {
 
 static void use_parameter(struct rewriting *rewriting, const char *name, const char *rest) {
     const struct scope *scope = rewriting->draft->scope;
-    if (!find_parameter(rewriting->loader, scope, name, NULL))
+    const char *whole = loader_format(rewriting->loader, "%s%s", name, rest);
+    if (!find_parameter(rewriting->loader, scope, name, NULL) &&
+        !find_parameter(rewriting->loader, scope, whole, NULL))
         node_error(&rewriting->loader->trouble, rewriting->node, parameter_hint(rewriting, name),
                    "no parameter is called `%s`", name);
     buffer_format(&rewriting->out, "${params.%s%s%s}", scope->prefix, name, rest);

@@ -214,6 +214,7 @@ static void take_over(struct loader *loader) {
 
 static void load_document(struct loader *loader, struct node *document) {
     if (!expect_kind(loader, document, NODE_MAPPING, "a pipeline") ||
+        !(document = translate_foreign(loader, document)) ||
         !(document = without_holders(loader, document)) ||
         !(document = inline_subpipelines(loader, document)))
         return;

@@ -304,6 +304,7 @@ struct pipeline_options {
     bool can_run_images; /* some driver can; else container steps are errors that say what to
                             install */
     const char *image_remedy;
+    const char *plugin_folder; /* where descriptors of ChRIS's plugins lie too, or NULL */
     bool trusted; /* it was checked before, when its run was made: its jq programs are not compiled
                      to be checked again, which takes longer than all the rest */
 };
@@ -369,6 +370,10 @@ struct expression *expression_cache_get(struct expression_cache *cache, const ch
 /* As template_expand; `cache` may be NULL. */
 char *template_expand_cached(const char *text, const json_t *values, struct expression_cache *cache,
                              struct error **err) MUST_CHECK;
+/* For a word of a command: an array of texts. One, unless the whole word is one ${…} with a jq
+ * program in it: then as many as that gives, none included. */
+json_t *template_expand_words(const char *text, const json_t *values,
+                              struct expression_cache *cache, struct error **err) MUST_CHECK;
 /* Makes a plain text a template that gives it back: "${" becomes "$${". */
 char *template_escape(const char *text) MUST_CHECK;
 /* Calls `use` for every ${…} with its inside, to check it before a run. */

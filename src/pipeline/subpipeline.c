@@ -111,7 +111,8 @@ static struct node *read_subpipeline(struct loader *loader, const struct node *n
         return NULL;
     }
     struct node *document = yaml_parse(loader->arena, source, &loader->trouble);
-    if (!document || !expect_kind(loader, document, NODE_MAPPING, "a pipeline"))
+    if (!document || !expect_kind(loader, document, NODE_MAPPING, "a pipeline") ||
+        !(document = translate_foreign(loader, document)))
         return NULL;
     size_t length = strlen(node->text) - strlen(path_base_name(node->text));
     OWN_STRING folder = memory_copy_bytes(node->text, length);

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 const struct tool *const tools[] = {
-    &tool_file_fetch,    &tool_dicom_anonymize, &tool_dicom_tags,
-    &tool_dicom_convert, &tool_classify,        &tool_report,
+    &tool_file_fetch,    &tool_file_join, &tool_dicom_anonymize, &tool_dicom_tags,
+    &tool_dicom_convert, &tool_classify,  &tool_report,
 };
 const size_t tool_count = ARRAY_SIZE(tools);
 

@@ -111,7 +111,7 @@ static void engine_down(struct schedule *schedule, int result) {
 }
 
 static int engine_up_once(struct schedule *schedule, struct error **err) {
-    struct engine_options options = {.home = schedule->home};
+    struct engine_options options = {.home = schedule->home, .make = true};
     struct engine *engine = NULL;
     if (engine_open(&options, &engine, err) < 0)
         return -1;
@@ -436,7 +436,7 @@ static void retry_what_failed(struct schedule *schedule, const char *expected) {
 /* --------------------------------------------------------------- a schedule */
 
 static int create(struct schedule *schedule, struct error **err) {
-    struct engine_options options = {.home = schedule->home};
+    struct engine_options options = {.home = schedule->home, .make = true};
     OWN_ENGINE engine = NULL;
     OWN_JSON inputs = json_pack("{s:s}", "table", schedule->table);
     OWN_JSON parameters = json_object();
