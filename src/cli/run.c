@@ -145,11 +145,14 @@ static int prepare(const struct invocation *invocation, struct request *request,
     OWN_JSON inputs = given_pairs(invocation, "input", err);
     if (!inputs)
         return -1;
+    OWN_POLICY policy = NULL;
+    if (session_read_policy(invocation, &policy, err) < 0)
+        return -1;
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
     OWN_ERROR second = NULL;
-    request->pipeline = session_load(invocation, given_argument(invocation, 0), POLICY_REFUSES,
-                                     &diagnostics, &problem);
+    request->pipeline =
+        session_load(given_argument(invocation, 0), policy, false, &diagnostics, &problem);
     if (request->pipeline) {
         request->parameters =
             pipeline_bind_parameters(request->pipeline, parameters, &diagnostics, &problem);

@@ -18,17 +18,14 @@ int session_open(const struct invocation *invocation, enum session_use use, stru
 int session_open_run(const struct invocation *invocation, enum session_use use, struct engine **ret,
                      char **ret_run, struct error **err) MUST_CHECK;
 
-/* What the site's policy means for a pipeline. */
-enum session_policy {
-    POLICY_UNASKED, /* the pipeline is only looked at */
-    POLICY_WARNS,   /* it may be meant for another machine */
-    POLICY_REFUSES
-};
-/* pipeline_load() with what this build can do (its tools, whether it runs images) and what the site
- * allows. Diagnostics are collected, not printed. */
-struct pipeline *session_load(const struct invocation *invocation, const char *path,
-                              enum session_policy policy, struct diagnostics *diagnostics,
-                              struct error **err) MUST_CHECK;
+/* What the site allows, with the home that --home and the environment say. */
+int session_read_policy(const struct invocation *invocation, struct policy **ret,
+                        struct error **err) MUST_CHECK;
+/* pipeline_load() with what this build can do (its tools, whether it runs images) and what `policy`
+ * allows (NULL: all). `only_warn`: the pipeline may be meant for another machine. Diagnostics are
+ * collected, not printed. */
+struct pipeline *session_load(const char *path, const struct policy *policy, bool only_warn,
+                              struct diagnostics *diagnostics, struct error **err) MUST_CHECK;
 /* Diagnostics to standard error, in colour where that is wanted. */
 int session_print_diagnostics(const struct invocation *invocation,
                               const struct diagnostics *diagnostics, struct error **err) MUST_CHECK;
