@@ -213,6 +213,11 @@ void sha256_cleanup(struct sha256 **hash);
 void sha256_add(struct sha256 *hash, const void *bytes, size_t size);
 void sha256_finish(struct sha256 *hash, uint8_t digest[SHA256_SIZE]); /* ready for the next */
 void sha256_of(const void *bytes, size_t size, uint8_t digest[SHA256_SIZE]);
+/* HMAC-SHA256 (RFC 2104) of a purpose, its NUL and the bytes, so that uses of one key never meet.
+ */
+#define SECRET_KEY_SIZE 32
+int hmac_sha256_of(const uint8_t key[SECRET_KEY_SIZE], const char *purpose, const void *bytes,
+                   size_t size, uint8_t digest[SHA256_SIZE], struct error **err) MUST_CHECK;
 /* Lower-case hexadecimal of `size` bytes; `text` has room for 2 * size + 1. */
 void hex_encode(const uint8_t *bytes, size_t size, char *text);
 int hex_decode(const char *text, uint8_t *bytes, size_t size, struct error **err) MUST_CHECK;

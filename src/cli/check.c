@@ -8,7 +8,8 @@ static int check_one(const struct invocation *invocation, const char *path, json
                      bool *all_good, struct error **err) {
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
-    OWN_PIPELINE pipeline = session_load(path, &diagnostics, &problem);
+    OWN_PIPELINE pipeline =
+        session_load(invocation, path, POLICY_WARNS, NULL, &diagnostics, &problem);
     bool json = given_flag(invocation, "json");
     if (!pipeline)
         *all_good = false;
@@ -65,6 +66,10 @@ static const struct argument_entry arguments[] = {
     {.name = "FILE", .help = "a pipeline file", .complete = COMPLETE_FILE, .repeats = true},
 };
 
+static const struct option_entry options[] = {
+    SESSION_PLUGINS_OPTION,
+};
+
 const struct command command_check = {
     .name = "check",
     .group = GROUP_PIPELINE,
@@ -77,5 +82,6 @@ const struct command command_check = {
     .examples = "# Check a pipeline before handing it on\n"
                 "glovebox check pipelines/covidnet.yaml\n",
     COMMAND_ARGUMENTS(arguments),
+    COMMAND_OPTIONS(options),
     .handle = handle,
 };

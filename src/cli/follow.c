@@ -58,7 +58,16 @@ static int status_of_state(enum run_state state) {
     }
 }
 
-static void tell_interrupted(const struct invocation *invocation, const char *run) {
+static void tell_interrupted(const struct invocation *invocation, struct engine *engine,
+                             const char *run) {
+    if (engine_is_driven(engine)) { /* we only watched */
+        tell(invocation,
+             "\nleft %s: another program drives this home and goes on with it\n"
+             "  glovebox status --follow %s    watches it\n"
+             "  glovebox cancel %s             stops it\n",
+             run, run, run);
+        return;
+    }
     tell(invocation,
          "\nleft %s: what runs goes on, nothing new starts\n"
          "  glovebox resume %s    goes on from here\n"
@@ -112,7 +121,7 @@ int follow_run(const struct invocation *invocation, struct engine *engine, const
     if (bad < 0)
         return -1;
     if (drive.interrupted) {
-        tell_interrupted(invocation, run);
+        tell_interrupted(invocation, engine, run);
         return 128 + drive.interrupted;
     }
     return finish(invocation, engine, run, err) < 0 ? -1 : status_of_state(state);
@@ -155,8 +164,7 @@ static int wait_for_driver(struct engine *engine, pid_t child, const char *log,
     return 0;
 }
 
-int follow_detach(const struct invocation *invocation, struct engine *engine, const char *run,
-                  struct error **err) {
+int follow_detach(struct engine *engine, const char *run, struct error **err) {
     OWN_STRING log = NULL;
     OWN_FD fd = open_drive_log(engine, run, &log, err);
     if (fd < 0)
@@ -179,9 +187,9 @@ int follow_detach(const struct invocation *invocation, struct engine *engine, co
     return wait_for_driver(engine, child, log, err);
 }
 
-static int detached(const struct invocation *invocation, struct engine *engine, const char *run,
-                    struct error **err) {
-    if (follow_detach(invocation, engine, run, err) < 0)
+int follow_in_background(const struct invocation *invocation, struct engine *engine,
+                         const char *run, struct error **err) {
+    if (follow_detach(engine, run, err) < 0)
         return -1;
     if (given_flag(invocation, "json")) {
         OWN_JSON status = engine_status(engine, run, err);
@@ -207,6 +215,6 @@ int follow_command(const struct invocation *invocation, struct engine *engine, c
         return STATUS_SUCCEEDED;
     }
     if (given_flag(invocation, "detach"))
-        return detached(invocation, engine, run, err);
+        return follow_in_background(invocation, engine, run, err);
     return follow_run(invocation, engine, run, false, err);
 }

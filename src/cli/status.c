@@ -55,7 +55,7 @@ static int watch(const struct invocation *invocation, struct engine *engine, con
 static int handle(const struct invocation *invocation, struct error **err) {
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
-    if (session_open_run(invocation, true, &engine, &run, err) < 0)
+    if (session_open_run(invocation, SESSION_ASK, &engine, &run, err) < 0)
         return -1;
     if (given_flag(invocation, "follow") && watch(invocation, engine, run, err) < 0)
         return -1;

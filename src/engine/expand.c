@@ -10,14 +10,21 @@ static int insert_task(struct run_step *step, struct node *node, bool fan, bool 
     struct task *task = task_new(step, node, err);
     if (!task)
         return -1;
-    if (store_run(run->engine->store, err,
-                  "INSERT INTO task(run, step, partition, parent, path, item, files, state, fresh) "
-                  "VALUES(?, ?, ?, ?, ?, ?, ?, 0, ?)",
-                  "iisssssi", run->id, (int64_t)step->step->index, node->key,
-                  fan ? node->parent->key : NULL, fan ? node->path : NULL, fan ? node->item : NULL,
-                  fan ? node->files : NULL, (int64_t)fresh) < 0)
+    /* A partition that was there before a restart goes on with its attempts. */
+    OWN_ROWS rows = store_query(
+        run->engine->store, err,
+        "INSERT INTO task(run, step, partition, parent, path, item, files, state, fresh) "
+        "VALUES(?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT(run, step, partition) DO UPDATE SET "
+        "parent = excluded.parent, path = excluded.path, item = excluded.item, "
+        "files = excluded.files, state = 0, fresh = excluded.fresh, skip = 0, cause = 0, "
+        "exit = -1, tries = 0, fired = 0, chosen = 0, key = NULL, output = NULL, result = NULL, "
+        "reason = NULL, started = NULL, ended = NULL, wake = NULL RETURNING id, attempts",
+        "iisssssi", run->id, (int64_t)step->step->index, node->key, fan ? node->parent->key : NULL,
+        fan ? node->path : NULL, fan ? node->item : NULL, fan ? node->files : NULL, (int64_t)fresh);
+    if (!rows || rows_next(rows, err) <= 0)
         return -1;
-    task->id = store_last_id(run->engine->store);
+    task->id = rows_integer(rows, 0);
+    task->attempts = (uint16_t)rows_integer(rows, 1);
     task->fresh = fresh;
     step->counts[TASK_WAITING]++;
     *ret = task;
@@ -58,7 +65,7 @@ static int connect_tasks(struct run *run, struct axis *axis, const struct range 
         struct run_step *step = &run->steps[s];
         for (uint32_t i = 0; step->axis == axis && i < range->count; i++) {
             struct task *task = step->tasks[axis->nodes[range->first + i]->index];
-            if (graph_connect(task, err) < 0)
+            if (graph_connect(task, err) < 0 || (step->step->fired && next_catch_up(task, err) < 0))
                 return -1;
             graph_wake(task);
         }

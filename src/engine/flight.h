@@ -22,6 +22,10 @@ struct flight {
     size_t step_index;
     bool counted;
     struct flight *next, *next_launch;
+    struct flight *before,
+        *heir;      /* of the same step: it starts when `before` ends; see schedule.c */
+    unsigned ahead; /* how many are before it */
+    bool going;     /* launched, or will be after the commit */
     char job[96];
     unsigned number;
     char *work, *out, *log; /* host paths */
@@ -38,6 +42,7 @@ struct flight {
     json_t *recipe;   /* what the key is the digest of */
     json_t *in_paths; /* for ${in} and ${in.NAME} */
     char *recipe_text;
+    uint8_t recipe_key[SHA256_SIZE]; /* its digest */
     bool cacheable;
     struct exit_report report; /* once it ended; `name` and `detail` are not kept */
     char *detail, *sandbox;
@@ -54,6 +59,9 @@ int flight_prepare_inputs(struct flight *flight, struct error **err) MUST_CHECK;
 int flight_prepare_mounts(struct flight *flight, struct error **err) MUST_CHECK;
 /* flight.c: for a review, whose outputs lie in `out`. */
 struct flight *flight_new_review(struct task *task, const char *out, struct error **err) MUST_CHECK;
+/* A key for outputs that belong to this attempt alone. */
+int flight_own_key(const struct flight *flight, uint8_t ret[SHA256_SIZE],
+                   struct error **err) MUST_CHECK;
 /* finish.c: stores outputs, then moves the task on. Takes over the flight. */
 int flight_finish(struct flight *flight, struct error **err) MUST_CHECK;
 /* The task failed in this attempt: again, or for good. Takes over the flight. */

@@ -17,10 +17,12 @@ static int keep_outputs_of(struct engine *engine, const char *name, struct error
         return -1;
     for (size_t i = 0; i < pipeline->output_count; i++)
         if (pipeline->outputs[i].from.kind == REFERENCE_STEP &&
-            store_run(engine->store, err,
-                      "INSERT OR IGNORE INTO kept SELECT key FROM task JOIN run ON "
-                      "run.id = task.run WHERE run.name = ? AND step = ? AND key IS NOT NULL",
-                      "si", name, (int64_t)pipeline->outputs[i].from.index) < 0)
+            store_run(
+                engine->store, err,
+                "INSERT OR IGNORE INTO kept SELECT key FROM task JOIN run ON "
+                "run.id = task.run WHERE run.name = ? AND step = ? AND task.state >= 0 AND key IS "
+                "NOT NULL",
+                "si", name, (int64_t)pipeline->outputs[i].from.index) < 0)
             return -1;
     return 0;
 }

@@ -237,7 +237,9 @@ int task_fail(struct task *task, struct error *problem, struct error **err) {
     if (ours || task_state_is_final(task->state))
         return error_move(err, take(&own));
     task->cause = own->code == ERROR_DENIED ? CAUSE_POLICY : CAUSE_NOT_STARTED;
-    return task_move(task, TASK_FAILED, own->message, err);
+    OWN_STRING reason = own->hint ? memory_format("%s (%s)", own->message, own->hint)
+                                  : memory_copy_string(own->message);
+    return reason ? task_move(task, TASK_FAILED, reason, err) : error_set_memory(err);
 }
 
 int people_begin(struct task *task, struct error **err) {
@@ -287,10 +289,10 @@ static bool runs_process(const struct step *step) {
 
 static int poll_sleeper(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
-    if (runs_process(step) && !task->chosen)
-        return task_move(task, TASK_READY, "tried again", err);
-    if (task->chosen)
+    if (task->chosen == NEXT_POLLS)
         return next_wake(task, err);
+    if (runs_process(step))
+        return task_move(task, TASK_READY, "tried again", err);
     if (step->type == STEP_WAIT && step->wait_for)
         return next_settle(task, TASK_SUCCEEDED, NULL, err);
     return look_again(task, err);

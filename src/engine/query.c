@@ -163,12 +163,13 @@ static int expanded(struct engine *engine, int64_t run, const struct step *step,
     int64_t open = 0;
     *ret = true;
     for (size_t level = 0; level < step->axis_count && *ret; level++) {
-        const char *sql = level == 0
-                              ? "SELECT NOT EXISTS(SELECT 1 FROM expansion WHERE run = ?1 AND "
-                                "step = ?2)"
-                              : "SELECT EXISTS(SELECT 1 FROM task t WHERE t.run = ?1 AND "
-                                "t.step = ?3 AND NOT EXISTS(SELECT 1 FROM expansion e WHERE "
-                                "e.run = ?1 AND e.step = ?2 AND e.parent = t.partition))";
+        const char *sql =
+            level == 0
+                ? "SELECT NOT EXISTS(SELECT 1 FROM expansion WHERE run = ?1 AND "
+                  "step = ?2)"
+                : "SELECT EXISTS(SELECT 1 FROM task t WHERE t.run = ?1 AND "
+                  "t.step = ?3 AND t.state >= 0 AND NOT EXISTS(SELECT 1 FROM expansion e WHERE "
+                  "e.run = ?1 AND e.step = ?2 AND e.parent = t.partition))";
         int result =
             level == 0 ? store_integer(engine->store, 0, &open, err, sql, "ii", run,
                                        (int64_t)step->axis[0])
@@ -292,7 +293,7 @@ json_t *engine_status(struct engine *engine, const char *run, struct error **err
         add_tasks(engine, id, pipeline, TASK_RUNNING, status, "running", err) < 0 ||
         add_said(engine, id, "problem", "problems", status, err) < 0 ||
         add_said(engine, id, "warning", "warnings", status, err) < 0 ||
-        add_outputs(engine, id, status, err) < 0)
+        add_outputs(engine, id, status, err) < 0 || query_add_recorded(engine, id, status, err) < 0)
         return NULL;
     return take(&status);
 }
@@ -380,7 +381,7 @@ int engine_tasks(struct engine *engine, const char *run, const char *step, const
         return -1;
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT id, step, partition, state, attempts, exit, cause, "
-                                "started, ended FROM task WHERE run = ?1 AND "
+                                "started, ended FROM task WHERE run = ?1 AND state >= 0 AND "
                                 "(?2 < 0 OR step = ?2) AND (?3 < 0 OR state = ?3) "
                                 "ORDER BY step, partition",
                                 "iii", id, only_step, only_state);

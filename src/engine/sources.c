@@ -59,7 +59,7 @@ static void read_sources(struct pool_job *base) {
     }
     for (size_t i = 0; i < run->pipeline->step_count && !job->failure; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
-        if (fan->kind <= FAN_STEP ||
+        if (fan->kind <= FAN_STEP || fan->kind == FAN_FUNCTION ||
             (fan->over.kind != REFERENCE_INPUT && fan->over.kind != REFERENCE_PARAMETER))
             continue;
         const struct source *source = fan->over.kind == REFERENCE_INPUT
@@ -113,6 +113,17 @@ static int save_digests(struct run *run, struct error **err) {
                      run->id);
 }
 
+/* Lists the fan's partitions, unless it was done before this program drove the run. */
+static int ask_function(struct run *run, size_t fan_step, struct error **err) {
+    const struct node *root = run->axes[run->pipeline->step_count]->nodes[0];
+    struct range *range = axis_range(run->axes[fan_step], root, err);
+    struct error *problem = NULL;
+    if (!range || range->made || call_partitions(run, fan_step, &problem) == 0)
+        return range ? 0 : -1;
+    const struct partition_list none = {0};
+    return expand_from_source(run, fan_step, &none, problem, err);
+}
+
 /* A pipe or a socket has no content to hash, and whoever reads it may wait for ever. */
 static int warn_of_ignored(struct run *run, size_t i, struct error **err) {
     const struct manifest *manifest = source_at(run, i)->manifest;
@@ -151,7 +162,9 @@ static int sources_done(struct pool_job *base, struct error **err) {
         return -1;
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
-        if (fan->kind > FAN_STEP && fan->over.kind != REFERENCE_STEP &&
+        if (fan->kind == FAN_FUNCTION && ask_function(run, i, err) < 0)
+            return -1;
+        if (fan->kind > FAN_STEP && fan->kind != FAN_FUNCTION && fan->over.kind != REFERENCE_STEP &&
             fan->over.kind != REFERENCE_ITEM &&
             expand_from_source(run, i, &job->lists[i], take(&job->problems[i]), err) < 0)
             return -1;

@@ -5,17 +5,20 @@
  */
 #include "pipeline/pipeline.h"
 #include "tap.h"
+#include "tools/tools.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const tools[] = {"dicom-anonymize", "dicom-convert", "classify", "report"};
-
 static void run_case(const char *name) {
-    const struct pipeline_options options = {.tools = tools,
-                                             .tool_count = ARRAY_SIZE(tools),
+    const char *names[64];
+    for (size_t i = 0; i < tool_count && i < ARRAY_SIZE(names); i++)
+        names[i] = tools[i]->name;
+    const struct pipeline_options options = {.tools = names,
+                                             .tool_count = tool_count,
+                                             .check_tool = tool_check,
                                              .can_run_images = text_starts_with(name, "medperf"),
                                              .image_remedy = "install crun"};
     struct diagnostics diagnostics = {0};
