@@ -117,6 +117,7 @@ struct run_step {
     unsigned timed;             /* how many ends `pace` is made of, up to 4 */
     int64_t pace;               /* how long its tasks took of late: microseconds */
     bool selected;
+    bool starts; /* by itself, as --only left out what would fire it */
     bool has_log_folder;
     struct expression *when; /* compiled on first use */
 };
