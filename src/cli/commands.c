@@ -105,5 +105,6 @@ const size_t environment_text_count = ARRAY_SIZE(environment_texts);
 const struct named_pair file_texts[] = {
     {"~/.local/share/glovebox", "The home: the database, and runs/NAME for each run."},
     {"HOME/runs/NAME/drive.log", "What a run said that was started with --detach."},
+    {"/etc/glovebox/policy.json", "What the site allows. A HOME/policy.json may only be stricter."},
 };
 const size_t file_text_count = ARRAY_SIZE(file_texts);

@@ -134,7 +134,11 @@ static int show(const struct reader *reader, const json_t *attempt, struct error
         return -1;
     OWN_FD fd = file_open(AT_FDCWD, path, O_RDONLY, 0, err);
     off_t offset = 0;
-    return fd < 0 ? -1 : copy_from(reader, fd, &offset, err);
+    if (fd < 0 || copy_from(reader, fd, &offset, err) < 0)
+        return -1;
+    if (offset == 0)
+        tell(reader->invocation, "%s printed nothing\n", reader->where);
+    return 0;
 }
 
 static int no_attempt(const json_t *task, int64_t number, const struct reader *reader,
@@ -155,7 +159,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
         (*err)->code = ERROR_USAGE;
         return error_wrap(err, "--attempt");
     }
-    if (session_open_run(invocation, true, &engine, &run, err) < 0)
+    if (session_open_run(invocation, SESSION_ASK, &engine, &run, err) < 0)
         return -1;
     struct reader reader = {invocation, engine, run, given_argument(invocation, 1),
                             given_flag(invocation, "raw") || !isatty(STDOUT_FILENO)};

@@ -1,6 +1,9 @@
 /* Fans: turning what a step's `foreach` lists into partitions and tasks. */
 #include "private.h"
 
+#include <errno.h>
+#include <sys/stat.h>
+
 static int insert_task(struct run_step *step, struct node *node, bool fan, bool fresh,
                        struct task **ret, struct error **err) {
     struct run *run = step->run;
@@ -62,7 +65,7 @@ static int connect_tasks(struct run *run, struct axis *axis, const struct range 
         struct run_step *step = &run->steps[s];
         for (uint32_t i = 0; step->axis == axis && i < range->count; i++) {
             struct task *task = step->tasks[axis->nodes[range->first + i]->index];
-            if (graph_connect(task, err) < 0)
+            if (graph_connect(task, err) < 0 || (step->step->fired && next_catch_up(task, err) < 0))
                 return -1;
             graph_wake(task);
         }
@@ -226,8 +229,22 @@ static int list_json(const json_t *parameters, const struct fan *fan, const char
     return result < 0 ? -1 : partition_list_finish(list, err);
 }
 
+/* Opening a pipe would wait for a writer for ever. */
+static int check_document(const char *path, struct error **err) {
+    struct stat status;
+    if (stat(path, &status) < 0)
+        return error_set_errno(err, errno, "cannot read %s", path);
+    if (S_ISREG(status.st_mode))
+        return 0;
+    error_set(err, ERROR_INVALID, "%s is not a file", path);
+    return error_hint(err, "name a CSV or JSON file");
+}
+
 int expand_list(const json_t *parameters, const struct fan *fan, const char *path,
                 const struct manifest *manifest, struct partition_list *list, struct error **err) {
+    if ((fan->kind == FAN_JSON || fan->kind == FAN_CSV) && fan->over.kind != REFERENCE_STEP &&
+        check_document(path, err) < 0)
+        return -1;
     if (fan->kind != FAN_JSON)
         return partition_list_make(fan, path, manifest, list, err);
     if (fan->over.kind != REFERENCE_STEP || *fan->over.path)

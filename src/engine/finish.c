@@ -40,20 +40,21 @@ static bool is_known(const struct finish_job *job) {
     return job->known.any && memcmp(job->known.output, job->output, SHA256_SIZE) == 0;
 }
 
-static int read_result(struct finish_job *job, const char *place, struct error **err) {
-    OWN_STRING path = path_join(place, "result.json");
-    struct stat status;
-    if (!path)
-        return error_set_memory(err);
-    if (lstat(path, &status) < 0 || !S_ISREG(status.st_mode))
-        return 0;
-    OWN_JSON result = json_read_file(AT_FDCWD, path, RESULT_JSON_MAXIMUM, err);
-    if (!result)
-        return error_wrap(err, "result.json");
-    if (!json_is_object(result))
-        return error_set(err, ERROR_INVALID, "result.json is not an object");
-    job->result = json_canonical(result, err);
-    return job->result ? 0 : -1;
+/* A result under the key of other bytes would be reused for them. The look is a short one: of a
+ * large input only so many files. */
+#define WATCHED_FILES 10000
+
+static int check_inputs(const struct flight *flight, struct error **err) {
+    size_t budget = WATCHED_FILES;
+    for (size_t i = 0; i < flight->watched_count && budget; i++) {
+        const struct watched *watched = &flight->watched[i];
+        if (manifest_check_unchanged(watched->source->manifest, watched->source->path,
+                                     watched->path, &budget, err) < 0) {
+            error_wrap(err, "an input changed while the run read it");
+            return error_hint(err, "when it is complete, `glovebox retry` goes on");
+        }
+    }
+    return 0;
 }
 
 static int check_declared(const struct finish_job *job, const struct manifest *manifest,
@@ -150,8 +151,9 @@ static void store_outputs(struct pool_job *base) {
     if (recover(job, &place, &stored, &job->failure) < 0)
         return;
     OWN_MANIFEST manifest = manifest_build(place, MANIFEST_STRICT, NULL, &job->refused);
-    if (!manifest || check_declared(job, manifest, &job->refused) < 0 ||
-        read_result(job, place, &job->refused) < 0)
+    if (!manifest || check_inputs(job->flight, &job->refused) < 0 ||
+        check_declared(job, manifest, &job->refused) < 0 ||
+        result_read(place, RESULT_JSON_MAXIMUM, &job->result, &job->refused) < 0)
         return;
     if (!manifest_digest(manifest, "", job->output)) {
         error_set_memory(&job->failure);
@@ -217,7 +219,8 @@ int flight_finish(struct flight *flight, struct error **err) {
     struct known known = {0};
     if (find_known(flight, &known, err) < 0)
         return -1;
-    if (!known.any && !flight->task->step->step->output_count && left_nothing(flight)) {
+    if (!known.any && !flight->task->step->step->output_count && !flight->watched_count &&
+        left_nothing(flight)) {
         sha256_of("", 0, flight->task->output);
         flight->task->has_output = false;
         return flight_succeeded(flight, NULL, 0, 0, err);

@@ -17,6 +17,7 @@ void flight_free(struct flight *flight) {
     memory_free(flight->environment);
     memory_free(flight->mounts);
     memory_free(flight->farms);
+    memory_free(flight->watched);
     json_decref(flight->recipe);
     json_decref(flight->in_paths);
     memory_free(flight->recipe_text);
@@ -51,9 +52,7 @@ static struct flight *flight_new(struct task *task, unsigned number, struct erro
     struct run *run = task->step->run;
     struct engine *engine = run->engine;
     struct flight *flight = memory_allocate(sizeof(*flight));
-    OWN_STRING partition = text_safe_name(*task->node->key ? task->node->key : "all");
-    if (!flight || !partition) {
-        memory_free(flight);
+    if (!flight) {
         error_set_memory(err);
         return NULL;
     }
@@ -67,8 +66,9 @@ static struct flight *flight_new(struct task *task, unsigned number, struct erro
                    (long long)task->id, number);
     flight->work = home_path(engine, "work/%s", flight->job);
     flight->out = home_path(engine, "work/%s/out", flight->job);
-    flight->log = home_path(engine, "runs/%s/logs/%s/%s.%u.log", run->name, task->step->step->id,
-                            partition, number);
+    /* By the task's number: its partition may be the name of a patient, and paths get about. */
+    flight->log = home_path(engine, "runs/%s/logs/%s/%lld.%u.log", run->name, task->step->step->id,
+                            (long long)task->id, number);
     flight->arena = arena_new((size_t)256 << 20);
     if (!flight->work || !flight->out || !flight->log || !flight->arena) {
         flight_free(flight);
@@ -343,8 +343,12 @@ static void link_farms(struct pool_job *base) {
 }
 
 static void add_launch(struct flight *flight) {
-    flight->next_launch = flight->engine->launches;
-    flight->engine->launches = flight;
+    struct flight **end = &flight->engine->launches; /* few: those of one turn */
+    while (*end)
+        end = &(*end)->next_launch;
+    *end = flight;
+    flight->next_launch = NULL;
+    flight->going = true;
     engine_touch(flight->engine);
 }
 
@@ -440,6 +444,7 @@ static int launch(struct flight *flight, struct error **err) {
     const struct resources *resources = &flight->task->step->resources;
     struct job job = {
         .name = flight->job,
+        .after = flight->before ? flight->before->job : NULL,
         .image = step->image,
         .arguments = flight->arguments,
         .environment = flight->environment,
@@ -572,11 +577,17 @@ static int warn_once(struct run *run, const char *weaker, struct error **err) {
 void flight_exited(void *context, const struct exit_report *report) {
     struct engine *engine = context;
     struct flight *flight = find_flight(engine, report->name);
+    struct error *problem = NULL;
+    if (!flight && call_exited(engine, report, &problem)) {
+        engine_touch(engine);
+        if (problem)
+            engine_fail(engine, problem);
+        return;
+    }
     if (!flight) { /* of a run that is gone */
         engine->driver->forget(engine->compute, report->name);
         return;
     }
-    struct error *problem = NULL;
     flight->report = *report;
     flight->report.name = NULL;
     flight->report.detail = NULL;
@@ -626,13 +637,26 @@ static bool may_retry(const struct task *task, enum cause cause) {
     return !retries->causes || (retries->causes & 1u << cause);
 }
 
+/* What a failed attempt says of itself is kept where it can be read: its outputs are not. */
+static char *failed_result(const struct flight *flight) {
+    OWN_ERROR problem = NULL;
+    char *result = NULL;
+    if (result_read(flight->out, FAILED_RESULT_MAXIMUM, &result, &problem) < 0)
+        return NULL; /* it failed: half a file is nothing strange */
+    return result;
+}
+
 int flight_failed(struct flight *flight, struct error **err) {
     struct task *task = flight->task;
     enum cause cause = flight->report.cause;
     if (save_end(flight, err) < 0)
         return -1;
     OWN_STRING detail = memory_copy_string(flight->detail ? flight->detail : "");
+    bool review = task->step->step->type == STEP_MANUAL_REVIEW; /* its result is the decision */
+    OWN_STRING result = review ? NULL : failed_result(flight);
     flight_land(flight);
+    if (!review)
+        set_result(task, result);
     task->cause = (uint8_t)cause;
     if (cause == CAUSE_CANCELLED)
         return task_move(task, TASK_CANCELLED, "stopped by a person", err);
@@ -657,6 +681,7 @@ int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, 
     int64_t now = clock_wall();
     if (save_end(flight, err) < 0)
         return -1;
+    schedule_timed(task->step, flight->report.ended - flight->report.started);
     set_result(task, result);
     bool remember = flight->cacheable || files; /* else nobody can ever ask for it */
     /* What is there under the key already is the same: who made it first stays on record. */

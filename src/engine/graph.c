@@ -385,6 +385,7 @@ int graph_fire(struct task *task, struct error **err) {
         return -1;
     task->fired = true;
     task->fresh = true;
+    task->chosen = 0;
     task->tries = 0;
     return task_move(task, TASK_READY, "named by `next` again", err);
 }

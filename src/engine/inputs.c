@@ -34,6 +34,19 @@ static int find_nothing(struct flight *flight, struct found *ret, struct error *
     return ret->source ? 0 : error_set_memory(err);
 }
 
+/* The key says what was read when the run began: it is looked at again at the end. */
+static int watch(struct flight *flight, const struct source *source, const char *path,
+                 struct error **err) {
+    if (array_reserve(&flight->watched, &flight->watched_capacity, flight->watched_count,
+                      sizeof(*flight->watched), MANIFEST_MAXIMUM_ENTRIES, err) < 0)
+        return -1;
+    const char *copy = arena_copy_string(flight->arena, path);
+    if (!copy)
+        return error_set_memory(err);
+    flight->watched[flight->watched_count++] = (struct watched){source, copy};
+    return 0;
+}
+
 static int find_in_source(struct flight *flight, const struct source *source, const char *path,
                           struct found *ret, struct error **err) {
     if (!source->path)
@@ -54,12 +67,10 @@ static int find_in_source(struct flight *flight, const struct source *source, co
     if (!source->manifest || !manifest_digest(source->manifest, inside, digest))
         return error_set(err, ERROR_NOT_FOUND, "the input has no \"%s\"", path);
     set_digest(ret, digest);
-    return 0;
+    return watch(flight, source, inside, err);
 }
 
-/* The manifest of a task's outputs; the last one read is kept, since many items of one step's
- * outputs are asked for in a row. */
-static const struct manifest *manifest_of(struct task *task, struct error **err) {
+const struct manifest *result_manifest(struct task *task, struct error **err) {
     struct run *run = task->step->run;
     if (run->kept_manifest && memcmp(run->kept_key, task->key, SHA256_SIZE) == 0)
         return run->kept_manifest;
@@ -99,7 +110,7 @@ static int find_in_task(struct flight *flight, struct task *task, const char *pa
         return 0;
     }
     uint8_t digest[SHA256_SIZE];
-    const struct manifest *manifest = manifest_of(task, err);
+    const struct manifest *manifest = result_manifest(task, err);
     if (!manifest)
         return -1;
     if (!manifest_digest(manifest, inside, digest))
@@ -307,10 +318,10 @@ int flight_prepare_inputs(struct flight *flight, struct error **err) {
 
 /* ----------------------------------------------------------- explicit mounts */
 
-/* A writable input that was left out: one folder of the run, shared by its steps. */
-static char *shared_folder(struct flight *flight, const char *name, bool file, struct error **err) {
-    const struct run *run = flight->task->step->run;
-    OWN_STRING path = home_path(flight->engine, "runs/%s/volumes/%s", run->name, name);
+char *run_volume(const struct run *run, size_t input, struct error **err) {
+    const char *name = run->pipeline->inputs[input].name;
+    bool file = run->pipeline->inputs[input].type == VALUE_FILE;
+    OWN_STRING path = home_path(run->engine, "runs/%s/volumes/%s", run->name, name);
     if (!path) {
         error_set_memory(err);
         return NULL;
@@ -340,8 +351,7 @@ static int prepare_mount(struct flight *flight, const struct step_mount *mount,
                run->pipeline->inputs[mount->from.index].writable &&
                !run->input_sources[mount->from.index].path) {
         flight->cacheable = false;
-        found.source = shared_folder(flight, run->pipeline->inputs[mount->from.index].name,
-                                     mount->is_file, err);
+        found.source = run_volume(run, mount->from.index, err);
         if (!found.source)
             return -1;
     } else if (find_reference(flight, &mount->from, &found, err) < 0) {

@@ -48,6 +48,7 @@ void run_free(struct run *run) {
     for (size_t i = 0; run->parameter_sources && i < parameters; i++)
         manifest_free(run->parameter_sources[i].manifest);
     manifest_free(run->kept_manifest);
+    memory_free(run->report);
     memory_free(run->input_sources);
     memory_free(run->parameter_sources);
     json_decref(run->parameters);
@@ -132,21 +133,15 @@ static int apply_flavor(struct run_step *step, struct error **err) {
     *resources = step->step->resources;
     if (!resources->flavor)
         return 0;
-    const json_t *flavors = json_object_get(step->run->engine->policy, "flavors");
-    const json_t *flavor = json_object_get(flavors, resources->flavor);
-    if (!json_is_object(flavor)) {
-        error_set(err, ERROR_INVALID, "step %s: this site has no flavor \"%s\"", step->step->id,
-                  resources->flavor);
-        return error_hint(err, "an administrator names flavors in policy.json: "
-                               "{\"flavors\": {\"small\": {\"cpus\": 1, \"memory\": \"2GiB\"}}}");
-    }
-    const char *memory = json_get_string(flavor, "memory", NULL);
+    struct resources flavor;
+    if (policy_flavor(step->run->engine->policy, resources->flavor, &flavor, err) < 0)
+        return error_wrap(err, "step %s", step->step->id);
     if (!resources->cpus)
-        resources->cpus = json_number_value(json_object_get(flavor, "cpus"));
+        resources->cpus = flavor.cpus;
     if (!resources->gpus)
-        resources->gpus = (unsigned)json_get_integer(flavor, "gpus", 0);
-    if (!resources->memory && memory)
-        return text_parse_size(memory, &resources->memory, err);
+        resources->gpus = flavor.gpus;
+    if (!resources->memory)
+        resources->memory = flavor.memory;
     return 0;
 }
 

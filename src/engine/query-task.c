@@ -183,7 +183,7 @@ static bool differ(const json_t *a, const json_t *b) {
 static void compare(const json_t *before, const json_t *now, json_t *details) {
     static const char *const flat[] = {"type",        "tool",    "image",     "command",
                                        "environment", "network", "partition", "glovebox"};
-    static const char *const nested[] = {"inputs", "mounts", "files"};
+    static const char *const nested[] = {"inputs", "mounts", "files", "secrets"};
     for (size_t i = 0; i < ARRAY_SIZE(flat); i++)
         if (differ(json_object_get(before, flat[i]), json_object_get(now, flat[i])))
             json_array_append_new(details, json_sprintf("%s changed", flat[i]));
@@ -289,6 +289,14 @@ static int explain_wait(struct engine *engine, int64_t run, const struct pipelin
     return 0;
 }
 
+/* The beginning of what a failed task left in result.json; the record has it whole. */
+static json_t *shorten_result(const char *result) {
+    size_t size = strlen(result), shown = size < 1000 ? size : 1000;
+    while (shown < size && ((uint8_t)result[shown] & 0xc0) == 0x80)
+        shown--;
+    return json_sprintf("result.json: %.*s%s", (int)shown, result, shown < size ? "…" : "");
+}
+
 static int explain(struct engine *engine, int64_t run, const struct pipeline *pipeline,
                    struct rows *task, json_t *details, const char **ret_because,
                    struct error **err) {
@@ -336,6 +344,8 @@ static int explain(struct engine *engine, int64_t run, const struct pipeline *pi
         if (rows_integer(task, 5) > 0)
             json_array_append_new(
                 details, json_sprintf("exit status %lld", (long long)rows_integer(task, 5)));
+        if (step->type <= STEP_CONTAINER && rows_text(task, 11))
+            json_array_append_new(details, shorten_result(rows_text(task, 11)));
         break;
     case TASK_CANCELLED:
         *ret_because = "a person stopped it";

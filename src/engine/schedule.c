@@ -1,9 +1,15 @@
 /* Which ready task runs next, over all runs of the home: those of steps with the longest way still
  * to go first, then the oldest. A smaller one may overtake one that does not fit, for a while; then
- * room is kept for that one, so that nothing waits for ever behind what always fits. */
+ * room is kept for that one, so that nothing waits for ever behind what always fits.
+ *
+ * Tasks that take milliseconds would mostly wait for us. So of a step with such tasks the next ones
+ * are launched ahead, each to start when the one before it ends and to take over its resources. */
 #include "private.h"
 
-#define PATIENCE 5000 /* ms that a task may be overtaken because it does not fit */
+#define PATIENCE 5000  /* ms that a task may be overtaken because it does not fit */
+#define QUICK    20000 /* microseconds of work that are launched ahead of each running task… */
+#define AHEAD    16    /* …but no more tasks than these */
+#define NAP      2000  /* microseconds */
 
 void schedule_queue(struct task *task) {
     struct run_step *step = task->step;
@@ -107,9 +113,29 @@ void schedule_take(struct task *task) {
         take_resources(task);
 }
 
+/* Takes it out of its line; returns who comes after it. */
+static struct flight *leave_line(struct flight *flight) {
+    if (!flight)
+        return NULL;
+    struct flight *before = take(&flight->before), *heir = take(&flight->heir);
+    if (before)
+        before->heir = heir;
+    if (heir)
+        heir->before = before;
+    for (struct flight *next = heir; next; next = next->heir)
+        next->ahead--;
+    return heir;
+}
+
 void schedule_release(struct task *task) {
+    struct flight *heir = leave_line(task->flight);
     if (!task->counted)
         return;
+    if (heir) { /* of the same step, so it takes the same */
+        heir->task->counted = true;
+        task->counted = false;
+        return;
+    }
     struct engine *engine = task->step->run->engine;
     const struct run_step *step = task->step;
     engine->cpus_taken -= cpus_of(step);
@@ -180,6 +206,53 @@ static int begin(struct task *task, const struct run_step **held, struct error *
     return flight_begin(task, err);
 }
 
+void schedule_timed(struct run_step *step, int64_t duration) {
+    int64_t time = duration > 0 ? duration * 1000 : 0;
+    step->pace = step->timed ? (3 * step->pace + time) / 4 : time;
+    step->timed += step->timed < 4;
+}
+
+/* The running task of the step behind which there is most room, or NULL. */
+static struct flight *shortest_line(const struct run_step *step) {
+    struct flight *best = NULL;
+    for (struct flight *flight = step->run->engine->flights; flight; flight = flight->next)
+        if (flight->task->step == step && flight->going && !flight->heir && !flight->report.ended &&
+            flight->ahead < AHEAD && flight->ahead * step->pace < QUICK &&
+            (!best || flight->ahead < best->ahead))
+            best = flight;
+    return best;
+}
+
+/* Only for who would be next anyway: nobody is overtaken. */
+static int begin_ahead(struct engine *engine, struct error **err) {
+    struct task *task;
+    engine->round++;
+    while ((task = first_in_order(engine))) {
+        const struct run_step *step = task->step;
+        bool quick = needs_compute(step->step) && step->timed == 4 && step->pace < QUICK;
+        struct flight *before = quick ? shortest_line(step) : NULL;
+        if (!before)
+            return 0;
+        if (flight_begin(task, err) < 0)
+            return -1;
+        if (!task->flight)
+            continue; /* reused, or it could not be prepared */
+        task->flight->before = before;
+        task->flight->ahead = before->ahead + 1;
+        before->heir = task->flight;
+    }
+    return 0;
+}
+
+unsigned schedule_leisure(const struct engine *engine) {
+    unsigned ahead = 0, running = 0;
+    for (const struct flight *flight = engine->flights; flight; flight = flight->next) {
+        ahead += flight->before != NULL;
+        running += !flight->before;
+    }
+    return running && ahead >= AHEAD / 2 * running ? NAP : 0;
+}
+
 int schedule_dispatch(struct engine *engine, struct error **err) {
     const struct run_step *held = NULL;
     struct task *task;
@@ -187,6 +260,8 @@ int schedule_dispatch(struct engine *engine, struct error **err) {
     while ((task = first_in_order(engine)))
         if (begin(task, &held, err) < 0)
             return -1;
+    if (!held && engine->driver->chains && begin_ahead(engine, err) < 0)
+        return -1;
     for (struct run *run = engine->runs; run; run = run->next)
         if (is_active(run) && graph_drain(run, err) < 0)
             return -1;

@@ -76,7 +76,7 @@ static void read_sources(struct pool_job *base) {
     }
     for (size_t i = 0; i < run->pipeline->step_count && !job->failure; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
-        if (fan->kind <= FAN_STEP ||
+        if (fan->kind <= FAN_STEP || fan->kind == FAN_FUNCTION ||
             (fan->over.kind != REFERENCE_INPUT && fan->over.kind != REFERENCE_PARAMETER))
             continue;
         const struct source *source = fan->over.kind == REFERENCE_INPUT
@@ -121,6 +121,33 @@ static int save_digests(struct run *run, struct error **err) {
                      run->id);
 }
 
+/* Lists the fan's partitions, unless it was done before this program drove the run. */
+static int ask_function(struct run *run, size_t fan_step, struct error **err) {
+    const struct node *root = run->axes[run->pipeline->step_count]->nodes[0];
+    struct range *range = axis_range(run->axes[fan_step], root, err);
+    struct error *problem = NULL;
+    if (!range || range->made || call_partitions(run, fan_step, &problem) == 0)
+        return range ? 0 : -1;
+    const struct partition_list none = {0};
+    return expand_from_source(run, fan_step, &none, problem, err);
+}
+
+/* A pipe or a socket has no content to hash, and whoever reads it may wait for ever. */
+static int warn_of_ignored(struct run *run, size_t i, struct error **err) {
+    const struct manifest *manifest = source_at(run, i)->manifest;
+    if (!manifest || !manifest->ignored)
+        return 0;
+    OWN_STRING message =
+        memory_format("%s: not a file, folder or link, so left out of account: %zu",
+                      source_name(run, i), manifest->ignored);
+    if (!message)
+        return error_set_memory(err);
+    return event_add(run->engine, run->id, 0, "warning",
+                     json_pack("{s:s, s:s}", "message", message, "hint",
+                               "remove the pipes, sockets and devices from it"),
+                     err);
+}
+
 static int sources_done(struct pool_job *base, struct error **err) {
     CLEANUP(source_job_cleanup) struct source_job *job = (struct source_job *)base;
     struct run *run = base->run;
@@ -136,13 +163,16 @@ static int sources_done(struct pool_job *base, struct error **err) {
             json_pack("{s:s, s:s*}", "message", failure->message, "hint", failure->hint), err);
     }
     for (size_t i = 0; i < job->count; i++)
-        if (job->caches[i] && digest_cache_save(run->engine->store, job->caches[i], err) < 0)
+        if ((job->caches[i] && digest_cache_save(run->engine->store, job->caches[i], err) < 0) ||
+            warn_of_ignored(run, i, err) < 0)
             return -1;
     if (save_digests(run, err) < 0)
         return -1;
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
-        if (fan->kind > FAN_STEP && fan->over.kind != REFERENCE_STEP &&
+        if (fan->kind == FAN_FUNCTION && ask_function(run, i, err) < 0)
+            return -1;
+        if (fan->kind > FAN_STEP && fan->kind != FAN_FUNCTION && fan->over.kind != REFERENCE_STEP &&
             fan->over.kind != REFERENCE_ITEM &&
             expand_from_source(run, i, &job->lists[i], take(&job->problems[i]), err) < 0)
             return -1;

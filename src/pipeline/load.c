@@ -97,11 +97,13 @@ static struct scope *add_scope(struct loader *loader, struct scope *parent, size
     return scope;
 }
 
+/* A kind that nobody knows is taken for a command: such a step may have outputs, so that those who
+ * read them are not complained about as well. */
 static enum step_type guess_type(const char *kind) {
     for (int type = STEP_COMMAND; type <= STEP_NOTIFY; type++)
         if (kind && text_equal(kind, step_type_name((enum step_type)type)))
             return (enum step_type)type;
-    return STEP_DUMMY;
+    return kind && text_equal(kind, "pipeline") ? STEP_DUMMY : STEP_COMMAND;
 }
 
 static bool check_id(struct loader *loader, const struct node *node, const char *id) {
@@ -212,6 +214,7 @@ static void take_over(struct loader *loader) {
 
 static void load_document(struct loader *loader, struct node *document) {
     if (!expect_kind(loader, document, NODE_MAPPING, "a pipeline") ||
+        !(document = translate_foreign(loader, document)) ||
         !(document = without_holders(loader, document)) ||
         !(document = inline_subpipelines(loader, document)))
         return;

@@ -258,14 +258,21 @@ static void bind_all(struct rows *rows, const char *types, va_list list) {
     }
 }
 
+static struct rows *start(struct store *store, const char *sql, const char *types, va_list list,
+                          struct error **err) {
+    struct rows *rows = prepare(store, sql, err);
+    if (rows)
+        bind_all(rows, types, list);
+    return rows;
+}
+
 int store_run(struct store *store, struct error **err, const char *sql, const char *types, ...) {
-    OWN_ROWS rows = prepare(store, sql, err);
-    if (!rows)
-        return -1;
     va_list list;
     va_start(list, types);
-    bind_all(rows, types, list);
+    OWN_ROWS rows = start(store, sql, types, list, err);
     va_end(list);
+    if (!rows)
+        return -1;
     int more;
     while ((more = rows_next(rows, err)) > 0)
         ;
@@ -274,12 +281,9 @@ int store_run(struct store *store, struct error **err, const char *sql, const ch
 
 struct rows *store_query(struct store *store, struct error **err, const char *sql,
                          const char *types, ...) {
-    struct rows *rows = prepare(store, sql, err);
-    if (!rows)
-        return NULL;
     va_list list;
     va_start(list, types);
-    bind_all(rows, types, list);
+    struct rows *rows = start(store, sql, types, list, err);
     va_end(list);
     return rows;
 }
@@ -317,13 +321,12 @@ bool rows_null(struct rows *rows, int column) {
 
 int store_integer(struct store *store, int64_t fallback, int64_t *ret, struct error **err,
                   const char *sql, const char *types, ...) {
-    OWN_ROWS rows = prepare(store, sql, err);
-    if (!rows)
-        return -1;
     va_list list;
     va_start(list, types);
-    bind_all(rows, types, list);
+    OWN_ROWS rows = start(store, sql, types, list, err);
     va_end(list);
+    if (!rows)
+        return -1;
     int more = rows_next(rows, err);
     if (more < 0)
         return -1;

@@ -61,3 +61,39 @@ name: deep
     assert first.wait(60) == 0
     lines = lab.judged()
     assert 'flat' in lines[lines.index('one'):], 'the run that was made later had to wait'
+
+
+QUICK = '''
+name: quick
+inputs:
+  list: {type: file}
+%ssteps:
+  - id: quick
+    foreach: {csv: inputs.list, key: n}
+    cache: false
+%s    command: 'n=${partition}; touch /judge/now.$n; ls /judge | grep -c now. >> /judge/log;
+      rm /judge/now.$n'
+'''
+
+
+def test_tasks_launched_ahead_never_run_beside_each_other(lab):
+    """Those of milliseconds wait in a line behind one that runs: the room taken stays the same."""
+    (lab.folder / 'list.csv').write_text('n\n' + '\n'.join(map(str, range(400))) + '\n')
+    path = lab.glovebox.pipeline(QUICK % (JUDGE_INPUT, JUDGE_MOUNT), 'quick.yaml')
+    lab.glovebox('run', path, '-i', 'list=list.csv', '-i', 'judge=%s' % lab.judge())
+    lines = [int(line) for line in lab.judged()]
+    assert len(lines) == 400 and max(lines) <= CPUS
+
+
+def test_a_cancelled_run_withdraws_what_was_launched_ahead(lab):
+    (lab.folder / 'list.csv').write_text('n\n' + '\n'.join(map(str, range(5000))) + '\n')
+    path = lab.glovebox.pipeline(QUICK % (JUDGE_INPUT, JUDGE_MOUNT), 'quick.yaml')
+    running = lab.glovebox.start('run', path, '-i', 'list=list.csv',
+                                 '-i', 'judge=%s' % lab.judge())
+    wait_until(lambda: len(lab.judged()) > 100)
+    lab.glovebox('cancel', 'last')
+    assert running.wait(60) == 1
+    done = len(lab.judged())
+    counts = lab.counts()
+    assert counts['succeeded'] + counts['cancelled'] == 5000 and counts['succeeded'] <= done
+    assert done < 5000 and not any(name.startswith('now.') for name in os.listdir(lab.judge()))

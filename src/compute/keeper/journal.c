@@ -233,7 +233,8 @@ int journal_open(struct journal *journal, int directory, bool boxed) {
             record->cause = CAUSE_LOST;
             record->remark = REMARK_KEEPER_DIED;
             record->exit_code = -1;
-            record->ended = now_wall();
+            int64_t now = now_wall();
+            record->ended = now > record->started ? now : record->started;
             record_seal(record);
             entry->just_lost = record->boot == journal->boot;
         }
