@@ -51,8 +51,8 @@ struct node {
 };
 struct range {
     uint32_t first, count;
-    bool made;
-    uint8_t outcome; /* enum skip: stands for the tasks that were not made */
+    bool made, listing; /* listing: the pool is at it */
+    uint8_t outcome;    /* enum skip: stands for the tasks that were not made */
 };
 /* All partitions that one step's `foreach` made, below those of the axis above. */
 struct axis {
@@ -117,6 +117,7 @@ struct run_step {
     unsigned timed;             /* how many ends `pace` is made of, up to 4 */
     int64_t pace;               /* how long its tasks took of late: microseconds */
     bool selected;
+    bool starts; /* by itself, as --only left out what would fire it */
     bool has_log_folder;
     struct expression *when; /* compiled on first use */
 };
