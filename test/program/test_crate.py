@@ -239,7 +239,7 @@ def test_what_is_recommended_and_left_out(crated, root):
             for line in done.stdout.splitlines() if 'RECOMMENDED' in line}
     words = ('SHOULD have a url', 'SHOULD have a version or softwareVersion',
              'SHOULD be an absolute URI', 'README.md', '`publisher`', 'affiliation',
-             'singleton array')
+             'singleton array', 'exampleOfWork')
     assert [line for line in left if not any(word in line for word in words)] == []
 
 
