@@ -5,6 +5,47 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+/* What a fan reads that is known before the run starts, or NULL. */
+static const char *known_source(const struct pipeline *pipeline, const struct fan *fan,
+                                const struct run_request *request) {
+    if (fan->over.kind == REFERENCE_INPUT)
+        return json_get_string(request->inputs, pipeline->inputs[fan->over.index].name, NULL);
+    if (fan->over.kind == REFERENCE_PARAMETER)
+        return json_get_string(request->parameters, pipeline->parameters[fan->over.index].name,
+                               NULL);
+    return NULL;
+}
+
+static int no_partition(const struct step *step, const char *wanted,
+                        const struct partition_list *list, struct error **err) {
+    OWN_MEMORY(const char *) names = memory_array(list->count, sizeof(*names));
+    for (size_t i = 0; names && i < list->count; i++)
+        names[i] = list->items[i].name;
+    error_set(err, ERROR_INVALID, "step %s has no partition \"%s\"", step->id, wanted);
+    const char *near = names ? text_nearest(wanted, names, list->count) : NULL;
+    return near ? error_hint(err, "did you mean \"%s@%s\"?", step->id, near) : -1;
+}
+
+/* As far as partitions come from the names of inputs; a run looks at the others when they are made.
+ */
+static int check_partition(const struct pipeline *pipeline, const struct step *step,
+                           const char *wanted, const struct run_request *request,
+                           struct error **err) {
+    if (!step->axis_count) {
+        error_set(err, ERROR_INVALID, "step %s has no partitions", step->id);
+        return error_hint(err, "say \"%s\" alone", step->id);
+    }
+    const struct fan *fan = &pipeline->steps[step->axis[0]].fan;
+    const char *path = fan->kind == FAN_DICOM ? NULL : known_source(pipeline, fan, request);
+    CLEANUP(partition_list_release) struct partition_list list = {0};
+    if (!path || !*path || sources_list(fan, path, NULL, request->parameters, &list, NULL) < 0)
+        return 0; /* what is wrong with an input, the run will say */
+    for (size_t i = 0; i < list.count; i++)
+        if (expand_leads_to(list.items[i].name, wanted, step->axis_count > 1))
+            return 0;
+    return no_partition(step, wanted, &list, err);
+}
+
 static int check_selection(const struct pipeline *pipeline, const struct run_request *request,
                            struct error **err) {
     for (size_t i = 0; i <= request->only_count; i++) {
@@ -14,8 +55,12 @@ static int check_selection(const struct pipeline *pipeline, const struct run_req
         OWN_STRING id = memory_copy_bytes(given, strcspn(given, "@"));
         if (!id)
             return error_set_memory(err);
-        if (!pipeline_find_step(pipeline, id))
+        const struct step *step = pipeline_find_step(pipeline, id);
+        if (!step)
             return query_unknown_step(pipeline, id, ERROR_INVALID, err);
+        if (given == request->from && strchr(given, '@') &&
+            check_partition(pipeline, step, strchr(given, '@') + 1, request, err) < 0)
+            return -1;
     }
     return 0;
 }

@@ -110,6 +110,17 @@ static int add_dependent(struct run_step *upstream, struct run_step *step, size_
 }
 
 /* --only: these steps and all they need. */
+/* Another step that was selected leads to it by `next`. */
+static bool has_selected_owner(const struct run *run, size_t target) {
+    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+        const struct step *step = &run->pipeline->steps[i];
+        for (size_t n = 0; n < step->next_count; n++)
+            if (step->next[n].target == target && i != target && run->steps[i].selected)
+                return true;
+    }
+    return false;
+}
+
 static void select_steps(struct run *run) {
     const json_t *only = json_object_get(run->selection, "only");
     size_t count = run->pipeline->step_count;
@@ -125,6 +136,9 @@ static void select_steps(struct run *run) {
         for (size_t l = 0; mine->selected && l < step->axis_count; l++)
             run->steps[step->axis[l]].selected = true;
     }
+    for (size_t i = 0; i < count; i++)
+        run->steps[i].starts = run->pipeline->steps[i].fired && run->steps[i].selected && !all &&
+                               !has_selected_owner(run, i);
 }
 
 /* A flavor is a named size from the site's policy; what the step says itself goes first. */

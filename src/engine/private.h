@@ -19,6 +19,7 @@
 #define LOST_MAXIMUM          5 /* times that an attempt may be lost before its task fails */
 #define NAME_SIZE             128
 #define STATE_GONE            (-1) /* of a task on record whose partition is not made any more */
+#define NOT_STARTED           "the run ended before its turn came"
 #define WAITS_FOR_SAME        "waits for the same work"
 #define NOTE_CANCELLING       "cancelling"
 #define NEXT_POLLS            UINT16_MAX       /* no condition of `next` holds yet */
@@ -50,8 +51,8 @@ struct node {
 };
 struct range {
     uint32_t first, count;
-    bool made;
-    uint8_t outcome; /* enum skip: stands for the tasks that were not made */
+    bool made, listing; /* listing: the pool is at it */
+    uint8_t outcome;    /* enum skip: stands for the tasks that were not made */
 };
 /* All partitions that one step's `foreach` made, below those of the axis above. */
 struct axis {
@@ -116,6 +117,7 @@ struct run_step {
     unsigned timed;             /* how many ends `pace` is made of, up to 4 */
     int64_t pace;               /* how long its tasks took of late: microseconds */
     bool selected;
+    bool starts; /* by itself, as --only left out what would fire it */
     bool has_log_folder;
     struct expression *when; /* compiled on first use */
 };
@@ -192,7 +194,10 @@ struct engine {
     struct call *calls;      /* of host-side functions, under way */
     unsigned calls_made;
     struct expression_cache *expressions;
-    char *own_folder; /* of our executable, mounted for tools */
+    int64_t sync_round; /* results stored now are safe after the sync that ends it */
+    bool rebooted;      /* the home was last driven in another boot of the machine */
+    bool ending;        /* a run's end is in this turn's commit */
+    char *own_folder;   /* of our executable, mounted for tools */
 };
 
 /* ------------------------------------------------------------------- home.c */
@@ -286,9 +291,10 @@ int expand_after(struct task *task, struct error **err) MUST_CHECK;
 /* The same for all final tasks: after a run was loaded. */
 int expand_ready(struct run *run, struct error **err) MUST_CHECK;
 /* Lists a fan's partitions; safe in the pool. */
-int expand_list(struct run *run, const struct fan *fan, const char *path,
+int expand_list(const json_t *parameters, const struct fan *fan, const char *path,
                 const struct manifest *manifest, struct partition_list *list,
                 struct error **err) MUST_CHECK;
+bool expand_leads_to(const char *key, const char *wanted, bool above);
 int expand_check(const struct run *run, size_t fan_step, const struct partition_list *list,
                  struct error **err) MUST_CHECK;
 /* A fan over an input was listed (or could not be: takes over `problem`). */
@@ -296,6 +302,10 @@ int expand_from_source(struct run *run, size_t fan_step, const struct partition_
                        struct error *problem, struct error **err) MUST_CHECK;
 
 /* ---------------------------------------------------------------- sources.c */
+/* Lists a fan over the input at `path`; `manifest` NULL: it is looked at now. */
+int sources_list(const struct fan *fan, const char *path, const struct manifest *manifest,
+                 const json_t *parameters, struct partition_list *ret,
+                 struct error **err) MUST_CHECK;
 /* Reads (hashes) inputs and file parameters in the pool; then the run goes on. */
 int sources_begin(struct run *run, struct error **err) MUST_CHECK;
 
@@ -455,6 +465,18 @@ int delivery_tidy(struct delivery *delivery, struct error **err) MUST_CHECK;
 /* Records what was put; not `whole`: it was cut short, so that what was there before counts still.
  */
 int delivery_save(const struct run *run, const struct delivery *delivery, bool whole,
+                  struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------ power.c */
+/* When driving begins: looks at what a power cut may have taken since the home was last driven. */
+int power_begin(struct engine *engine, struct error **err) MUST_CHECK;
+/* In the pool: all that was stored before is safe. Then the results of that round are marked so. */
+int power_sync(const struct engine *engine, struct error **err) MUST_CHECK;
+int power_synced(struct engine *engine, int64_t round, struct error **err) MUST_CHECK;
+
+/* --------------------------------------------------------------------- gc.c */
+/* Removes work folders of attempts that no running task owns. Only while we hold the lock. */
+int gc_sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret,
                   struct error **err) MUST_CHECK;
 
 /* -------------------------------------------------------------------- spot.c */

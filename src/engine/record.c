@@ -7,6 +7,7 @@
 struct finish_run_job {
     struct pool_job job;
     enum run_state state;
+    int64_t round;             /* of syncing */
     struct delivery *delivery; /* NULL: the run did not succeed */
     struct delivery_item *items;
     size_t count, capacity;
@@ -107,10 +108,13 @@ static int gather_outputs(struct run *run, struct finish_run_job *job, struct er
 /* In the pool. */
 static void deliver(struct pool_job *base) {
     struct finish_run_job *job = (struct finish_run_job *)base;
-    if (job->delivery && !job->failure &&
-        (delivery_put(job->delivery, job->items, job->count, &job->failure) < 0 ||
-         delivery_tidy(job->delivery, &job->failure) < 0))
-        error_wrap(&job->failure, "outputs");
+    struct error **err = &job->failure;
+    if (job->failure)
+        return;
+    if ((job->delivery && (delivery_put(job->delivery, job->items, job->count, err) < 0 ||
+                           delivery_tidy(job->delivery, err) < 0)) ||
+        power_sync(base->run->engine, err) < 0)
+        error_wrap(err, "outputs");
 }
 
 /* {name: path} of what was delivered; a folder when there is one for each partition. */
@@ -308,6 +312,13 @@ void record_note(struct run *run) {
                     problem->message);
 }
 
+/* What never started is left to a retry; whoever looks at the run sees why. */
+static int leave_the_rest(const struct run *run, struct error **err) {
+    return store_run(run->engine->store, err,
+                     "UPDATE task SET state = 0, reason = ? WHERE run = ? AND state IN (0, 1)",
+                     "si", NOT_STARTED, run->id);
+}
+
 static int delivered(struct pool_job *base, struct error **err) {
     CLEANUP(finish_run_job_cleanup) struct finish_run_job *job = (struct finish_run_job *)base;
     struct run *run = base->run;
@@ -324,6 +335,8 @@ static int delivered(struct pool_job *base, struct error **err) {
     }
     if (job->delivery && delivery_save(run, job->delivery, !job->failure, err) < 0)
         return -1;
+    if (!job->failure && power_synced(run->engine, job->round, err) < 0)
+        return -1;
     OWN_JSON outputs = state == RUN_SUCCEEDED ? delivered_outputs(run, job) : json_object();
     if (!outputs || event_add(run->engine, run->id, 0, "outputs", take(&outputs), err) < 0)
         return outputs ? -1 : error_set_memory(err);
@@ -334,8 +347,9 @@ static int delivered(struct pool_job *base, struct error **err) {
     if (problem) /* the run is as good as without them */
         log_message(LOG_WARNING, "the outputs of run %s have no digests: %s", run->name,
                     problem->message);
-    if (run_move(run, state, note, err) < 0)
+    if (leave_the_rest(run, err) < 0 || run_move(run, state, note, err) < 0)
         return -1;
+    run->engine->ending = true;
     report_write(run, true);
     error_free(take(&problem));
     if (record_write(run, &problem) < 0)
@@ -350,6 +364,7 @@ int record_finish(struct run *run, enum run_state state, struct error **err) {
         return error_set_memory(err);
     job->job = (struct pool_job){.run = run, .work = deliver, .done = delivered};
     job->state = state;
+    job->round = run->engine->sync_round++;
     run->finishing = true;
     if (state == RUN_SUCCEEDED &&
         (delivery_new(run, &job->delivery, err) < 0 || gather_outputs(run, job, err) < 0))

@@ -26,7 +26,7 @@ def pytest_configure(config):
 
 # Modules that take long as a whole: retries, kills, timeouts need time to pass.
 SLOW_MODULES = ('test_engine_commands', 'test_engine_failures', 'test_engine_fan',
-                'test_engine_flow', 'test_engine_home', 'test_engine_schedule',
+                'test_engine_flow', 'test_engine_home', 'test_engine_power', 'test_engine_schedule',
                 'test_engine_survival')
 
 

@@ -64,15 +64,32 @@ def test_a_workflow_runs_to_its_end(review):
         'A_2001', 'A_2002', 'B_2001']
 
 
-def test_a_container_config_runs(playlab):
-    """prepare, sanity_check and statistics follow each other, on what prepare left."""
+@pytest.fixture
+def container(playlab):
     playlab.play(FILES / 'container' / 'play')
     data, labels = playlab.data({'case': 'scan'}, 'raw'), playlab.data({'l': ''}, 'labels')
     parameters = playlab.folder / 'parameters.yaml'
     parameters.write_text('')
-    playlab.run_file(FILES / 'container' / 'container_config.yaml', '-i', 'data_path=%s' % data,
-                     '-i', 'labels_path=%s' % labels, '-i', 'parameters_file=%s' % parameters,
-                     '-i', 'output_path=%s' % (playlab.folder / 'prepared'))
+    playlab.options = [FILES / 'container' / 'container_config.yaml', '-i', 'data_path=%s' % data,
+                       '-i', 'labels_path=%s' % labels, '-i', 'parameters_file=%s' % parameters,
+                       '-i', 'output_path=%s' % (playlab.folder / 'prepared')]
+    return playlab
+
+
+def test_one_task_of_a_container_config(container):
+    """prepare alone; then a check of what it left, without preparing anew."""
+    labels = ['-i', 'output_labels_path=%s' % (container.folder / 'prepared-labels')]
+    container.run_file(*container.options, *labels, '--only', 'prepare')
+    others = {'sanity_check': 'skipped', 'statistics': 'skipped'}
+    assert container.states() == dict(others, prepare='succeeded')
+    container.run_file(*container.options, *labels, '--only', 'sanity_check')
+    assert container.states() == dict(others, prepare='skipped', sanity_check='succeeded')
+
+
+def test_a_container_config_runs(container):
+    """prepare, sanity_check and statistics follow each other, on what prepare left."""
+    playlab = container
+    playlab.run_file(*container.options)
     assert playlab.states() == dict.fromkeys(['prepare', 'sanity_check', 'statistics'], 'succeeded')
     assert (playlab.folder / 'prepared' / 'case').read_text() == 'SCAN'
     assert playlab.volume('statistics_file').read_text() == 'cases: 1\n'
