@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 AIRFLOW = 'apache-airflow==3.0.6'
 
@@ -111,7 +112,7 @@ class Airflow:
         settings = {'CORE__EXECUTOR': 'LocalExecutor', 'CORE__PARALLELISM': '2',
                     'CORE__LOAD_EXAMPLES': 'False', 'CORE__DAGS_FOLDER': str(place / 'dags'),
                     'CORE__MAX_ACTIVE_TASKS_PER_DAG': '2', 'CORE__MAX_MAP_LENGTH': '100000',
-                    'API__PORT': '18080',
+                    'API__PORT': '18080', 'API__WORKERS': '1',
                     'CORE__EXECUTION_API_SERVER_URL': 'http://localhost:18080/execution/',
                     'CORE__DAGS_ARE_PAUSED_AT_CREATION': 'False'}
         self.environment = dict(os.environ, AIRFLOW_HOME=str(place), PATH='%s:%s' % (
@@ -130,6 +131,13 @@ class Airflow:
                 raise RuntimeError(message)
             time.sleep(0.5)
 
+    def answers(self):
+        try:
+            with urllib.request.urlopen('http://localhost:18080/api/v2/monitor/health', timeout=5):
+                return True
+        except OSError:
+            return False
+
     def state(self):
         done = self.call('dags', 'list-runs', 'fan', '-o', 'json')
         try:
@@ -145,6 +153,7 @@ class Airflow:
         try:
             self.wait(lambda: 'fan' in self.call('dags', 'list').stdout, 300,
                       'its DAG never came to be listed; see %s' % (self.place / 'log'))
+            self.wait(self.answers, 300, 'its API server never answered')
             start = time.monotonic()
             if self.call('dags', 'trigger', 'fan').returncode:
                 raise RuntimeError('it cannot be triggered')
@@ -155,10 +164,12 @@ class Airflow:
             return wall, float('nan'), float('nan')
         finally:
             os.killpg(server.pid, signal.SIGTERM)
+            time.sleep(2)
             try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:
                 os.killpg(server.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            server.wait()
 
 
 def airflow(venvs, folder, count, _):
