@@ -8,7 +8,8 @@ static int check_one(const struct invocation *invocation, const char *path, json
                      bool *all_good, struct error **err) {
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
-    OWN_PIPELINE pipeline = session_load(invocation, path, POLICY_WARNS, &diagnostics, &problem);
+    OWN_PIPELINE pipeline =
+        session_load(invocation, path, POLICY_WARNS, NULL, &diagnostics, &problem);
     bool json = given_flag(invocation, "json");
     if (!pipeline)
         *all_good = false;

@@ -80,7 +80,8 @@ static int handle(const struct invocation *invocation, struct error **err) {
         return handle_run(invocation, run, err);
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
-    OWN_PIPELINE pipeline = session_load(invocation, path, POLICY_UNASKED, &diagnostics, &problem);
+    OWN_PIPELINE pipeline =
+        session_load(invocation, path, POLICY_UNASKED, NULL, &diagnostics, &problem);
     if (!pipeline) {
         if (diagnostics.errors == 0)
             session_print_error(problem);

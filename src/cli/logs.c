@@ -134,7 +134,11 @@ static int show(const struct reader *reader, const json_t *attempt, struct error
         return -1;
     OWN_FD fd = file_open(AT_FDCWD, path, O_RDONLY, 0, err);
     off_t offset = 0;
-    return fd < 0 ? -1 : copy_from(reader, fd, &offset, err);
+    if (fd < 0 || copy_from(reader, fd, &offset, err) < 0)
+        return -1;
+    if (offset == 0)
+        tell(reader->invocation, "%s printed nothing\n", reader->where);
+    return 0;
 }
 
 static int no_attempt(const json_t *task, int64_t number, const struct reader *reader,

@@ -22,7 +22,10 @@ const struct command command_retry = {
     .description =
         "Failed and cancelled tasks, and those that never ran because of them, are run again; what "
         "succeeded stays. The run goes on here, with progress, unless another program drives the "
-        "home: then that one goes on with it.",
+        "home: then that one goes on with it.\n"
+        "\n"
+        "A run keeps the pipeline that it was made from. After an edit of the file, use \"glovebox "
+        "run\" again: what was done before and is still the same is reused.",
     .examples = "# After the cause is gone\n"
                 "glovebox retry last\n"
                 "# Only one task\n"

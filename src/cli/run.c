@@ -1,4 +1,5 @@
 /* glovebox run */
+#include "cli/crate.h"
 #include "cli/follow.h"
 #include "cli/private-command.h"
 #include "cli/session.h"
@@ -127,11 +128,13 @@ static int print_plan(const struct invocation *invocation, const struct pipeline
 /* Everything that must be right before anything starts. */
 struct request {
     struct pipeline *pipeline;
+    struct crate crate; /* where it came from, or empty */
     json_t *parameters, *inputs;
 };
 
 static void request_release(struct request *request) {
     pipeline_free(request->pipeline);
+    crate_release(&request->crate);
     json_cleanup(&request->parameters);
     json_cleanup(&request->inputs);
 }
@@ -149,8 +152,10 @@ static int prepare(const struct invocation *invocation, struct request *request,
     OWN_ERROR problem = NULL;
     OWN_ERROR second = NULL;
     request->pipeline = session_load(invocation, given_argument(invocation, 0), POLICY_REFUSES,
-                                     &diagnostics, &problem);
+                                     &request->crate, &diagnostics, &problem);
     if (request->pipeline) {
+        if (crate_fill(&request->crate, request->pipeline, parameters, inputs, err) < 0)
+            return -1;
         request->parameters =
             pipeline_bind_parameters(request->pipeline, parameters, &diagnostics, &problem);
         request->inputs = pipeline_bind_inputs(request->pipeline, inputs, &diagnostics,
@@ -165,11 +170,15 @@ static int prepare(const struct invocation *invocation, struct request *request,
     return STATUS_INVALID;
 }
 
-static const char **only_steps(const struct invocation *invocation, size_t *ret_count) {
-    const char **only = memory_array(invocation->option_count + 1, sizeof(*only));
-    size_t position = 0, count = 0;
+static const char **only_steps(const struct invocation *invocation, const struct crate *crate,
+                               size_t *ret_count) {
+    size_t position = 0, count = 0, recorded = json_array_size(crate->only);
+    const char **only = memory_array(invocation->option_count + recorded + 1, sizeof(*only));
     for (const char *step; only && (step = given_next(invocation, "only", &position));)
         only[count++] = step;
+    if (only && !count)
+        for (; count < recorded; count++)
+            only[count] = json_string_value(json_array_get(crate->only, count));
     *ret_count = count;
     return only;
 }
@@ -177,7 +186,7 @@ static const char **only_steps(const struct invocation *invocation, size_t *ret_
 static int create(const struct invocation *invocation, struct engine *engine,
                   const struct request *request, char **ret_name, struct error **err) {
     size_t only_count = 0;
-    OWN_MEMORY(const char *) only = only_steps(invocation, &only_count);
+    OWN_MEMORY(const char *) only = only_steps(invocation, &request->crate, &only_count);
     const char *folder = given_value(invocation, "output", NULL);
     OWN_STRING output = folder ? absolute_path(folder, err) : NULL;
     if (folder && !output)
@@ -190,7 +199,9 @@ static int create(const struct invocation *invocation, struct engine *engine,
                               .from = given_value(invocation, "from", NULL),
                               .only = only,
                               .only_count = only_count,
-                              .no_reuse = given_flag(invocation, "no-reuse")};
+                              .no_reuse = given_flag(invocation, "no-reuse"),
+                              .files = request->crate.files,
+                              .recorded = request->crate.recorded};
     return engine_create_run(engine, request->pipeline, &run, ret_name, err);
 }
 
@@ -224,7 +235,9 @@ static int handle(const struct invocation *invocation, struct error **err) {
 }
 
 static const struct argument_entry arguments[] = {
-    {.name = "PIPELINE", .help = "a pipeline file", .complete = COMPLETE_FILE},
+    {.name = "PIPELINE",
+     .help = "a pipeline file, or the folder of a run or a copy of it (an RO-Crate)",
+     .complete = COMPLETE_FILE},
 };
 static const struct option_entry options[] = {
     {.name = "input",
@@ -272,13 +285,20 @@ const struct command command_run = {
         "\n"
         "Ctrl-C leaves the run: the tasks that run go on, nothing new starts, and \"glovebox "
         "resume\" takes it up again. \"glovebox cancel\" stops it. Nothing that was done is lost "
-        "either way, nor when this program is killed.",
+        "either way, nor when this program is killed.\n"
+        "\n"
+        "A run leaves an RO-Crate in its folder. Given such a folder (or a copy, anywhere), the "
+        "same pipeline runs again with the same parameters and inputs, except for those that are "
+        "given; inputs that are written to must be given. At the end it says which inputs and "
+        "outputs are as they were recorded.",
     .examples = "# Run a pipeline on a folder of images\n"
                 "glovebox run pipelines/covidnet.yaml -i scans=lungs -o results\n"
                 "# Use another model\n"
                 "glovebox run pipelines/covidnet.yaml -i scans=lungs -p model=net.onnx\n"
                 "# Start it in the background, from a script\n"
-                "run=$(glovebox run --detach pipelines/hello.yaml)\n",
+                "run=$(glovebox run --detach pipelines/hello.yaml)\n"
+                "# Run again what somebody else ran, on this machine's copy of the images\n"
+                "glovebox run their-run -i scans=lungs\n",
     COMMAND_ARGUMENTS(arguments),
     COMMAND_OPTIONS(options),
     .handle = handle,

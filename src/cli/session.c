@@ -1,5 +1,6 @@
 #include "cli/session.h"
 
+#include "cli/crate.h"
 #include "cli/terminal.h"
 #include "compute/compute.h"
 #include "tools/tools.h"
@@ -49,8 +50,8 @@ static int read_policy(const struct invocation *invocation, struct policy **ret,
 }
 
 struct pipeline *session_load(const struct invocation *invocation, const char *path,
-                              enum session_policy what, struct diagnostics *diagnostics,
-                              struct error **err) {
+                              enum session_policy what, struct crate *ret_crate,
+                              struct diagnostics *diagnostics, struct error **err) {
     OWN_POLICY policy = NULL;
     if (what != POLICY_UNASKED && read_policy(invocation, &policy, err) < 0)
         return NULL;
@@ -72,7 +73,17 @@ struct pipeline *session_load(const struct invocation *invocation, const char *p
                         "has one, or make the step a tool or a command",
         .plugin_folder = given_value(invocation, "plugins", NULL),
     };
-    return pipeline_load(path, &options, diagnostics, err);
+    if (!crate_is_one(path))
+        return pipeline_load(path, &options, diagnostics, err);
+    OWN_CRATE crate = {0};
+    if (crate_read(path, &crate, err) < 0)
+        return NULL;
+    struct pipeline *pipeline = crate_pipeline(&crate, &options, err);
+    if (pipeline && ret_crate) {
+        *ret_crate = crate;
+        crate = (struct crate){0};
+    }
+    return pipeline;
 }
 
 int session_print_diagnostics(const struct invocation *invocation,

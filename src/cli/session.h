@@ -25,10 +25,11 @@ enum session_policy {
     POLICY_REFUSES
 };
 /* pipeline_load() with what this build can do (its tools, whether it runs images) and what the site
- * allows; --plugins is heeded. Diagnostics are collected, not printed. */
+ * allows; --plugins is heeded. Or the pipeline of a crate, which *ret_crate then gets (it may be
+ * NULL). Diagnostics are collected, not printed. */
 struct pipeline *session_load(const struct invocation *invocation, const char *path,
-                              enum session_policy policy, struct diagnostics *diagnostics,
-                              struct error **err) MUST_CHECK;
+                              enum session_policy policy, struct crate *ret_crate,
+                              struct diagnostics *diagnostics, struct error **err) MUST_CHECK;
 /* --plugins DIR, for the tables of commands that load a pipeline's file. */
 #define SESSION_PLUGINS_OPTION                                                                     \
     {                                                                                              \

@@ -65,7 +65,8 @@ int manifest_check_unchanged(const struct manifest *manifest, const char *root, 
                              size_t *budget, struct error **err) MUST_CHECK;
 /* The entry at `path`, or NULL. */
 const struct manifest_entry *manifest_find(const struct manifest *manifest, const char *path);
-/* Text form, a line an entry: "f 0644|0755 SIZE SHA256 PATH\n"; written atomically. */
+/* Text form, a line an entry: "f 0644|0755 SIZE SHA256 PATH\n". Not synced: that is up to
+ * whoever puts it in its place. */
 int manifest_write(const struct manifest *manifest, int directory, const char *path,
                    struct error **err) MUST_CHECK;
 struct manifest *manifest_read(int directory, const char *path, struct error **err) MUST_CHECK;

@@ -258,7 +258,11 @@ int manifest_write(const struct manifest *manifest, int directory, const char *p
     }
     if (buffer_check(&text, err) < 0)
         return -1;
-    return file_write_atomic(directory, path, buffer_text(&text), text.size, 0644, err);
+    OWN_FD fd = file_open(directory, path, O_WRONLY | O_CREAT | O_TRUNC, 0644, err);
+    if (fd < 0)
+        return -1;
+    return file_write_all(fd, buffer_text(&text), text.size, err) < 0 ? error_wrap(err, "manifest")
+                                                                      : 0;
 }
 
 static int read_line(struct manifest *manifest, char *line, struct error **err) {

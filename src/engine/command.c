@@ -308,7 +308,7 @@ static int apply_restart(struct run *run, const json_t *arguments, struct error 
 
 struct mark {
     bool succeeded;
-    const char *reason;
+    const char *reason, *who;
 };
 
 static int mark_task(struct task *task, void *context, struct error **err) {
@@ -321,12 +321,12 @@ static int mark_task(struct task *task, void *context, struct error **err) {
     task->reset = true;
     OWN_STRING reason =
         memory_format("%s by %s: %s", mark->succeeded ? "marked as succeeded" : "skipped",
-                      engine_who(), mark->reason);
+                      mark->who, mark->reason);
     if (!reason)
         return error_set_memory(err);
     if (event_add(run->engine, run->id, task->id, "marked",
-                  json_pack("{s:s, s:s}", "as", mark->succeeded ? "succeeded" : "skipped", "reason",
-                            mark->reason),
+                  json_pack("{s:s, s:s, s:s}", "as", mark->succeeded ? "succeeded" : "skipped",
+                            "reason", mark->reason, "who", mark->who),
                   err) < 0)
         return -1;
     return store_run(run->engine->store, err,
@@ -339,7 +339,8 @@ static int mark_task(struct task *task, void *context, struct error **err) {
 
 static int apply_mark(struct run *run, const json_t *arguments, struct error **err) {
     struct mark mark = {json_is_true(json_object_get(arguments, "succeeded")),
-                        json_get_string(arguments, "reason", "")};
+                        json_get_string(arguments, "reason", ""),
+                        json_get_string(arguments, "who", "unknown")};
     if (for_tasks(run, json_get_string(arguments, "where", NULL), mark_task, &mark, err) < 0 ||
         for_tasks(run, NULL, reset_blocked, NULL, err) < 0)
         return -1;
@@ -426,7 +427,8 @@ static void order_release(struct order *order) {
 /* 1: the oldest order that is open; 0: none. */
 static int next_order(struct engine *engine, struct order *ret, struct error **err) {
     OWN_ROWS rows = store_query(engine->store, err,
-                                "SELECT command.id, run, name, verb, arguments FROM command "
+                                "SELECT command.id, run, name, verb, arguments, command.who "
+                                "FROM command "
                                 "JOIN run ON run.id = command.run WHERE applied IS NULL "
                                 "ORDER BY command.id LIMIT 1",
                                 "");
@@ -443,7 +445,11 @@ static int next_order(struct engine *engine, struct order *ret, struct error **e
     ret->arguments = json_parse(arguments, strlen(arguments), err);
     if (!ret->name || !ret->verb)
         return error_set_memory(err);
-    return ret->arguments ? 1 : -1;
+    if (!ret->arguments)
+        return -1;
+    if (!json_object_get(ret->arguments, "who")) /* who asked, and not who drives */
+        json_object_set_new(ret->arguments, "who", json_string(rows_text(rows, 5)));
+    return 1;
 }
 
 static int apply_order(struct engine *engine, const struct order *order, struct error **err) {
@@ -459,7 +465,9 @@ static int apply_order(struct engine *engine, const struct order *order, struct 
         result = apply_verb(run, order->verb, order->arguments, &problem);
     OWN_ERROR own = problem;
     if (result < 0) {
-        if (own->code != ERROR_INVALID && own->code != ERROR_NOT_FOUND && own->code != ERROR_USAGE)
+        bool theirs = own->code == ERROR_INVALID || own->code == ERROR_NOT_FOUND ||
+                      own->code == ERROR_USAGE || (!run && own->code == ERROR_CORRUPT);
+        if (!theirs)
             return error_move(err, take(&own));
         if (store_script(engine->store, "ROLLBACK TO an_order", err) < 0 ||
             (run && run_reload(run, err) < 0))

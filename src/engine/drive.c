@@ -118,7 +118,10 @@ static int settle_run(struct run *run, struct error **err) {
     if (count_of(run, TASK_DECIDING) && !run->stopping) {
         if (run->state == RUN_WAITING)
             return 0;
-        return run_move(run, RUN_WAITING, "waits for a person", err);
+        if (run_move(run, RUN_WAITING, "waits for a person", err) < 0)
+            return -1;
+        record_note(run);
+        return 0;
     }
     bool any = false;
     if (skip_the_rest(run, &any, err) < 0)
@@ -153,6 +156,9 @@ int drive_turn(struct engine *engine, struct error **err) {
         }
         if (store_in_transaction(engine->store) && store_commit(engine->store, err) < 0)
             return -1;
+        if (engine->ending && store_sync(engine->store, err) < 0)
+            return -1;
+        engine->ending = false;
         if (flight_after_commit(engine, err) < 0)
             return -1;
     }
@@ -312,6 +318,12 @@ static int attach_all(struct run *run, struct error **err) {
     return 0;
 }
 
+static int set_going(struct run *run, struct error **err) {
+    if (attach_all(run, err) < 0 || sources_begin(run, err) < 0)
+        return -1;
+    return expand_ready(run, err);
+}
+
 int drive_take_up(struct engine *engine, const char *name, struct run **ret, struct error **err) {
     CLEANUP(run_cleanup) struct run *run = NULL;
     if (run_load(engine, name, &run, err) < 0)
@@ -319,18 +331,17 @@ int drive_take_up(struct engine *engine, const char *name, struct run **ret, str
     struct run **end = &engine->runs; /* the oldest comes first to what is free */
     while (*end)
         end = &(*end)->next;
-    *end = run;
-    *ret = take(&run);
+    struct run *loaded = *end = take(&run);
     engine_touch(engine);
-    if ((*ret)->state >= RUN_SUCCEEDED) {
-        (*ret)->ended = true;
-        return 0;
-    }
-    if (!engine->compute)
-        return 0; /* only a command is to be applied */
-    if (attach_all(*ret, err) < 0 || sources_begin(*ret, err) < 0)
+    if (loaded->state >= RUN_SUCCEEDED)
+        loaded->ended = true;
+    else if (engine->compute && set_going(loaded, err) < 0) {
+        loaded->state = RUN_FAILED; /* nobody drives it; what is under way still refers to it */
+        loaded->ended = true;
         return -1;
-    return expand_ready(*ret, err);
+    }
+    *ret = loaded;
+    return 0;
 }
 
 void drive_forget(struct engine *engine) {
@@ -411,7 +422,9 @@ static void wait_for_pool(struct engine *engine) {
 int drive_begin(struct engine *engine, const char *name, int64_t *ret_id, struct error **err) {
     engine->driving = true;
     engine->dirty = true;
-    return open_compute(engine, err) < 0 ? -1 : take_up_new(engine, name, ret_id, err);
+    if (open_compute(engine, err) < 0 || power_begin(engine, err) < 0)
+        return -1;
+    return take_up_new(engine, name, ret_id, err);
 }
 
 int drive_end(struct engine *engine, int result, struct error **err) {

@@ -76,6 +76,43 @@ static int connect_tasks(struct run *run, struct axis *axis, const struct range 
 static int expand_items(struct run *run, struct axis *axis, const struct range *range,
                         struct error **err);
 
+/* Whether `key` is the partition `wanted`, or, being one of a level above, may come to hold it. */
+bool expand_leads_to(const char *key, const char *wanted, bool above) {
+    size_t size = strlen(key);
+    return above ? !size || (text_starts_with(wanted, key) && wanted[size] == '/')
+                 : text_equal(key, wanted);
+}
+
+/* --from STEP@PARTITION must not pass unseen where there is no such partition. Its name may be a
+ * patient's, so it is not said. */
+static int check_from(struct run *run, const struct axis *axis, const struct node *above,
+                      struct error **err) {
+    const char *from = json_get_string(run->selection, "from", NULL);
+    const char *wanted = from ? strchr(from, '@') : NULL;
+    OWN_STRING id = wanted++ ? memory_copy_bytes(from, strcspn(from, "@")) : NULL;
+    const struct step *step = id ? pipeline_find_step(run->pipeline, id) : NULL;
+    if (!step)
+        return 0;
+    const struct axis *own = run->steps[step->index].axis, *on = own;
+    while (on && on != axis)
+        on = on->above;
+    const struct range *range =
+        above->index < axis->range_capacity ? &axis->ranges[above->index] : NULL;
+    if (!on || !range || !range->made || range->outcome ||
+        !expand_leads_to(above->key, wanted, true))
+        return 0;
+    for (uint32_t i = 0; i < range->count; i++)
+        if (expand_leads_to(axis->nodes[range->first + i]->key, wanted, axis != own))
+            return 0;
+    run->stopping = true;
+    OWN_STRING message = memory_format("step %s has no such partition as --from names", step->id);
+    OWN_STRING hint =
+        memory_format("`glovebox tasks %s --step %s` lists those there are", run->name, step->id);
+    return event_add(
+        run->engine, run->id, 0, "problem",
+        json_pack("{s:s, s:s, s:s}", "step", step->id, "message", message, "hint", hint), err);
+}
+
 static int record(struct run *run, struct axis *axis, struct node *above, enum skip outcome,
                   uint32_t count, struct error **err) {
     struct range *range = axis_range(axis, above, err);
@@ -99,7 +136,7 @@ static int record(struct run *run, struct axis *axis, struct node *above, enum s
     if (connect_tasks(run, axis, &made, err) < 0)
         return -1;
     engine_touch(run->engine);
-    if (expand_items(run, axis, &made, err) < 0)
+    if (check_from(run, axis, above, err) < 0 || expand_items(run, axis, &made, err) < 0)
         return -1;
     return outcome
                ? 0
@@ -154,13 +191,13 @@ int expand_blocked(struct run *run, size_t fan_step, struct node *above, enum sk
 }
 
 /* Items of a JSON document through jq: {items}, and {key} of each. */
-static int list_json(struct run *run, const struct fan *fan, const char *path,
+static int list_json(const json_t *parameters, const struct fan *fan, const char *path,
                      struct partition_list *list, struct error **err) {
     OWN_JSON document = json_read_file(-100 /* AT_FDCWD */, path, (size_t)64 << 20, err);
     OWN_JSON values = json_object();
     if (!document || !values)
         return document ? error_set_memory(err) : -1;
-    json_object_set(values, "params", run->parameters);
+    json_object_set(values, "params", (json_t *)parameters);
     struct expression *items =
         expression_new(fan->items ? fan->items : ".[]", expression_variables, err);
     struct expression *key =
@@ -203,7 +240,7 @@ static int check_document(const char *path, struct error **err) {
     return error_hint(err, "name a CSV or JSON file");
 }
 
-int expand_list(struct run *run, const struct fan *fan, const char *path,
+int expand_list(const json_t *parameters, const struct fan *fan, const char *path,
                 const struct manifest *manifest, struct partition_list *list, struct error **err) {
     if ((fan->kind == FAN_JSON || fan->kind == FAN_CSV) && fan->over.kind != REFERENCE_STEP &&
         check_document(path, err) < 0)
@@ -211,11 +248,11 @@ int expand_list(struct run *run, const struct fan *fan, const char *path,
     if (fan->kind != FAN_JSON)
         return partition_list_make(fan, path, manifest, list, err);
     if (fan->over.kind != REFERENCE_STEP || *fan->over.path)
-        return list_json(run, fan, path, list, err);
+        return list_json(parameters, fan, path, list, err);
     /* A step as a whole: its result. The guest may have made it a link to anywhere. */
     OWN_STRING inside = path_resolve_beneath(path, "result.json", err);
     OWN_STRING result = inside ? path_join(path, inside) : NULL;
-    return result ? list_json(run, fan, result, list, err) : -1;
+    return result ? list_json(parameters, fan, result, list, err) : -1;
 }
 
 /* No partition at all is an error unless the pipeline allows it: better said than a run that
@@ -245,7 +282,7 @@ static int expand_from_task(struct task *task, size_t fan_step, struct error **e
         if (!manifest)
             return -1;
     }
-    if (expand_list(run, fan, path, manifest, &list, err) < 0 ||
+    if (expand_list(run->parameters, fan, path, manifest, &list, err) < 0 ||
         expand_check(run, fan_step, &list, err) < 0)
         return -1;
     return expand_make(run, fan_step, task->node, &list, err);
@@ -329,7 +366,7 @@ static int expand_item(struct run *run, size_t fan_step, struct node *above, str
     if (!path)
         return -1;
     OWN_MANIFEST manifest = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, err);
-    if (!manifest || expand_list(run, fan, path, manifest, &list, err) < 0 ||
+    if (!manifest || expand_list(run->parameters, fan, path, manifest, &list, err) < 0 ||
         expand_check(run, fan_step, &list, err) < 0)
         return -1;
     return expand_make(run, fan_step, above, &list, err);
@@ -364,9 +401,10 @@ int expand_ready(struct run *run, struct error **err) {
                 expand_after(step->tasks[n], err) < 0)
                 return -1;
         struct axis *axis = run->axes[i];
-        for (size_t n = 0; axis && n < axis->range_capacity; n++) {
+        for (size_t n = 0; axis && n < axis->range_capacity && n < axis->above->count; n++) {
             struct range range = axis->ranges[n];
-            if (expand_items(run, axis, &range, err) < 0)
+            if (check_from(run, axis, axis->above->nodes[n], err) < 0 ||
+                expand_items(run, axis, &range, err) < 0)
                 return -1;
         }
     }

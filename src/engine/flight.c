@@ -389,8 +389,21 @@ static int start(struct flight *flight, struct error **err) {
     return pool_queue(flight->task->step->run, &job->job, err);
 }
 
+/* After a power cut the driver may know of an attempt that we forgot: its number is taken. */
+static struct flight *flight_next(struct task *task, struct error **err) {
+    const struct engine *engine = task->step->run->engine;
+    for (;;) {
+        struct flight *flight = flight_new(task, task->attempts + 1u, err);
+        if (!flight || !engine->rebooted ||
+            engine->driver->find(engine->compute, flight->job) == JOB_UNKNOWN)
+            return flight;
+        flight_drop(flight);
+        task->attempts++;
+    }
+}
+
 int flight_begin(struct task *task, struct error **err) {
-    struct flight *flight = flight_new(task, task->attempts + 1u, err);
+    struct flight *flight = flight_next(task, err);
     if (!flight)
         return -1;
     struct error *problem = NULL;
@@ -512,6 +525,7 @@ int flight_attach(struct task *task, struct error **err) {
     if (!flight || load_attempt(flight, err) < 0)
         return -1;
     schedule_take(task);
+    flight->doubtful = engine->rebooted;
     if (engine->driver->find(engine->compute, flight->job) != JOB_UNKNOWN)
         return 0;
     /* The intent was durable, the launch never came: it is as if we had not tried. */
@@ -581,12 +595,17 @@ void flight_exited(void *context, const struct exit_report *report) {
     flight->report.weaker = NULL;
     flight->sandbox = memory_copy_string(report->sandbox);
     flight->detail = memory_copy_string(report->detail);
+    if (flight->doubtful && report->cause == CAUSE_NONE) {
+        memory_free(flight->detail);
+        flight->detail = memory_copy_string("the machine went down before its outputs were safe");
+        flight->report.cause = CAUSE_LOST;
+    }
     flight->task->exit = report->exit_code;
     engine_touch(engine);
     int result = warn_once(flight->task->step->run, report->weaker, &problem);
     if (result == 0)
-        result = report->cause == CAUSE_NONE ? flight_finish(flight, &problem)
-                                             : flight_failed(flight, &problem);
+        result = flight->report.cause == CAUSE_NONE ? flight_finish(flight, &problem)
+                                                    : flight_failed(flight, &problem);
     if (result < 0)
         engine_fail(engine, problem);
 }
@@ -667,17 +686,19 @@ int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, 
     bool remember = flight->cacheable || files; /* else nobody can ever ask for it */
     /* What is there under the key already is the same: who made it first stays on record. */
     if (remember &&
-        store_run(
-            flight->engine->store, err,
-            "INSERT INTO result(key, recipe_key, recipe, pipeline, step, partition, attempt, "
-            "output, bytes, files, result, run, created, used) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, "
-            "?8, ?9, ?10, ?11, ?12, ?13, ?13) ON CONFLICT(key) DO UPDATE SET "
-            "created = excluded.created, used = excluded.used, dropped = NULL",
-            "bbssssibiissi", (const void *)task->key, (size_t)SHA256_SIZE,
-            (const void *)flight->recipe_key, (size_t)(flight->cacheable ? SHA256_SIZE : 0),
-            flight->recipe_text, run->pipeline->name, task->step->step->id, task->node->key,
-            (int64_t)flight->number, (const void *)task->output, (size_t)SHA256_SIZE,
-            (int64_t)bytes, (int64_t)files, result, run->name, now) < 0)
+        store_run(flight->engine->store, err,
+                  "INSERT INTO result(key, recipe_key, recipe, pipeline, step, partition, attempt, "
+                  "output, bytes, files, result, run, created, used, unsafe) VALUES(?1, ?2, ?3, "
+                  "?4, ?5, ?6, ?7, "
+                  "?8, ?9, ?10, ?11, ?12, ?13, ?13, nullif(?14, 0)) ON CONFLICT(key) DO UPDATE SET "
+                  "created = excluded.created, used = excluded.used, dropped = NULL, "
+                  "recipe_key = excluded.recipe_key, unsafe = coalesce(excluded.unsafe, unsafe)",
+                  "bbssssibiissii", (const void *)task->key, (size_t)SHA256_SIZE,
+                  (const void *)flight->recipe_key, (size_t)(flight->cacheable ? SHA256_SIZE : 0),
+                  flight->recipe_text, run->pipeline->name, task->step->step->id, task->node->key,
+                  (int64_t)flight->number, (const void *)task->output, (size_t)SHA256_SIZE,
+                  (int64_t)bytes, (int64_t)files, result, run->name, now,
+                  files ? flight->engine->sync_round : 0) < 0)
         return -1;
     flight_land(flight);
     task->cause = CAUSE_NONE;

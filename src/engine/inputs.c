@@ -70,9 +70,7 @@ static int find_in_source(struct flight *flight, const struct source *source, co
     return watch(flight, source, inside, err);
 }
 
-/* The manifest of a task's outputs; the last one read is kept, since many items of one step's
- * outputs are asked for in a row. */
-static const struct manifest *manifest_of(struct task *task, struct error **err) {
+const struct manifest *result_manifest(struct task *task, struct error **err) {
     struct run *run = task->step->run;
     if (run->kept_manifest && memcmp(run->kept_key, task->key, SHA256_SIZE) == 0)
         return run->kept_manifest;
@@ -112,7 +110,7 @@ static int find_in_task(struct flight *flight, struct task *task, const char *pa
         return 0;
     }
     uint8_t digest[SHA256_SIZE];
-    const struct manifest *manifest = manifest_of(task, err);
+    const struct manifest *manifest = result_manifest(task, err);
     if (!manifest)
         return -1;
     if (!manifest_digest(manifest, inside, digest))

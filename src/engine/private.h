@@ -19,6 +19,7 @@
 #define LOST_MAXIMUM          5 /* times that an attempt may be lost before its task fails */
 #define NAME_SIZE             128
 #define STATE_GONE            (-1) /* of a task on record whose partition is not made any more */
+#define NOT_STARTED           "the run ended before its turn came"
 #define WAITS_FOR_SAME        "waits for the same work"
 #define NOTE_CANCELLING       "cancelling"
 #define NEXT_POLLS            UINT16_MAX       /* no condition of `next` holds yet */
@@ -193,7 +194,10 @@ struct engine {
     struct call *calls;      /* of host-side functions, under way */
     unsigned calls_made;
     struct expression_cache *expressions;
-    char *own_folder; /* of our executable, mounted for tools */
+    int64_t sync_round; /* results stored now are safe after the sync that ends it */
+    bool rebooted;      /* the home was last driven in another boot of the machine */
+    bool ending;        /* a run's end is in this turn's commit */
+    char *own_folder;   /* of our executable, mounted for tools */
 };
 
 /* ------------------------------------------------------------------- home.c */
@@ -287,9 +291,10 @@ int expand_after(struct task *task, struct error **err) MUST_CHECK;
 /* The same for all final tasks: after a run was loaded. */
 int expand_ready(struct run *run, struct error **err) MUST_CHECK;
 /* Lists a fan's partitions; safe in the pool. */
-int expand_list(struct run *run, const struct fan *fan, const char *path,
+int expand_list(const json_t *parameters, const struct fan *fan, const char *path,
                 const struct manifest *manifest, struct partition_list *list,
                 struct error **err) MUST_CHECK;
+bool expand_leads_to(const char *key, const char *wanted, bool above);
 int expand_check(const struct run *run, size_t fan_step, const struct partition_list *list,
                  struct error **err) MUST_CHECK;
 /* A fan over an input was listed (or could not be: takes over `problem`). */
@@ -297,6 +302,10 @@ int expand_from_source(struct run *run, size_t fan_step, const struct partition_
                        struct error *problem, struct error **err) MUST_CHECK;
 
 /* ---------------------------------------------------------------- sources.c */
+/* Lists a fan over the input at `path`; `manifest` NULL: it is looked at now. */
+int sources_list(const struct fan *fan, const char *path, const struct manifest *manifest,
+                 const json_t *parameters, struct partition_list *ret,
+                 struct error **err) MUST_CHECK;
 /* Reads (hashes) inputs and file parameters in the pool; then the run goes on. */
 int sources_begin(struct run *run, struct error **err) MUST_CHECK;
 
@@ -417,6 +426,24 @@ int pool_queue(struct run *run, struct pool_job *job, struct error **err) MUST_C
 /* Delivers outputs and writes the run's record; in the pool. */
 int record_finish(struct run *run, enum run_state state, struct error **err) MUST_CHECK;
 int record_write(struct run *run, struct error **err) MUST_CHECK;
+/* The same without the tasks, for a run that begins to wait; trouble is only logged. */
+void record_note(struct run *run);
+
+/* ------------------------------------------------------------------ crate*.c */
+/* Writes ro-crate-metadata.json beside the record; `record` is query_record()'s. */
+int crate_write(struct engine *engine, const char *run, const json_t *record,
+                struct error **err) MUST_CHECK;
+/* Writes the files of a pipeline below a run's `folder`, for its crate; `path` is the pipeline's
+ * own as the run's record has it. */
+int crate_keep_files(const struct pipeline *pipeline, const char *path, const char *folder,
+                     struct error **err) MUST_CHECK;
+/* {name: {sha256, parts}} of the outputs of a run that succeeded. */
+json_t *crate_output_digests(struct run *run, struct error **err) MUST_CHECK;
+/* The same as it was recorded; {} when there is none. */
+json_t *query_output_digests(struct engine *engine, int64_t run, struct error **err) MUST_CHECK;
+/* Adds `recorded` to the status of a run that was made from a crate. */
+int query_add_recorded(struct engine *engine, int64_t run, json_t *status,
+                       struct error **err) MUST_CHECK;
 
 /* ----------------------------------------------------------------- report.c */
 /* MedPerf's report file, when the run is one of MedPerf's files. Says so in the log when it cannot
@@ -438,6 +465,18 @@ int delivery_tidy(struct delivery *delivery, struct error **err) MUST_CHECK;
 /* Records what was put; not `whole`: it was cut short, so that what was there before counts still.
  */
 int delivery_save(const struct run *run, const struct delivery *delivery, bool whole,
+                  struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------ power.c */
+/* When driving begins: looks at what a power cut may have taken since the home was last driven. */
+int power_begin(struct engine *engine, struct error **err) MUST_CHECK;
+/* In the pool: all that was stored before is safe. Then the results of that round are marked so. */
+int power_sync(const struct engine *engine, struct error **err) MUST_CHECK;
+int power_synced(struct engine *engine, int64_t round, struct error **err) MUST_CHECK;
+
+/* --------------------------------------------------------------------- gc.c */
+/* Removes work folders of attempts that no running task owns. Only while we hold the lock. */
+int gc_sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret,
                   struct error **err) MUST_CHECK;
 
 /* -------------------------------------------------------------------- spot.c */
@@ -472,6 +511,9 @@ int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
  * when it is not there. Caller frees. */
 char *run_volume(const struct run *run, size_t input, struct error **err) MUST_CHECK;
 
+/* The manifest of a task's outputs; the last one read is kept by its run, since many items of one
+ * step's outputs are asked for in a row. */
+const struct manifest *result_manifest(struct task *task, struct error **err) MUST_CHECK;
 /* ------------------------------------------------------------------ result.c */
 char *result_folder(const struct engine *engine, const uint8_t key[SHA256_SIZE]) MUST_CHECK;
 /* Folder (or file) with a task's outputs at `path`; an empty folder when it left none. */

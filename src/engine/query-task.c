@@ -306,7 +306,16 @@ static int explain(struct engine *engine, int64_t run, const struct pipeline *pi
         *ret_because = "its partition was not made again when the run was restarted";
         return 0;
     }
-    switch ((enum task_state)rows_integer(task, 3)) {
+    int64_t run_state = RUN_RUNNING, state = rows_integer(task, 3);
+    if (store_integer(engine->store, RUN_RUNNING, &run_state, err,
+                      "SELECT state FROM run WHERE id = ?", "i", run) < 0)
+        return -1;
+    if (state == TASK_WAITING && run_state >= RUN_SUCCEEDED) {
+        *ret_because = NOT_STARTED;
+        json_array_append_new(details, json_string("`glovebox retry` takes it up"));
+        return 0;
+    }
+    switch ((enum task_state)state) {
     case TASK_WAITING:
         *ret_because = "it waits for what comes before it";
         return explain_wait(engine, run, pipeline, step, details, err);

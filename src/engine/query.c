@@ -230,14 +230,15 @@ static int add_tasks(struct engine *engine, int64_t run, const struct pipeline *
         const char *reason = rows_text(rows, 4), *detail = rows_text(rows, 7);
         if (!detail || !*detail)
             detail = reason;
+        int64_t number = rows_integer(rows, 3);
         OWN_STRING log = rows_text(rows, 8) ? home_path(engine, "%s", rows_text(rows, 8)) : NULL;
         json_array_append_new(
             list,
-            json_pack("{s:s, s:s, s:s, s:I, s:s?, s:s?, s:s?, s:o}", "step",
+            json_pack("{s:s, s:s, s:s, s:o, s:s?, s:s?, s:s?, s:o}", "step",
                       step < pipeline->step_count ? pipeline->steps[step].id : "?", "partition",
                       rows_text(rows, 1), "cause", cause_name((enum cause)rows_integer(rows, 2)),
-                      "exit", (json_int_t)rows_integer(rows, 3), "message", reason, "detail",
-                      detail, "log", log, "started", query_time(rows_integer(rows, 5))));
+                      "exit", number < 0 ? json_null() : json_integer(number), "message", reason,
+                      "detail", detail, "log", log, "started", query_time(rows_integer(rows, 5))));
     }
     return more;
 }
@@ -293,7 +294,7 @@ json_t *engine_status(struct engine *engine, const char *run, struct error **err
         add_tasks(engine, id, pipeline, TASK_RUNNING, status, "running", err) < 0 ||
         add_said(engine, id, "problem", "problems", status, err) < 0 ||
         add_said(engine, id, "warning", "warnings", status, err) < 0 ||
-        add_outputs(engine, id, status, err) < 0)
+        add_outputs(engine, id, status, err) < 0 || query_add_recorded(engine, id, status, err) < 0)
         return NULL;
     return take(&status);
 }

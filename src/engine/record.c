@@ -7,6 +7,7 @@
 struct finish_run_job {
     struct pool_job job;
     enum run_state state;
+    int64_t round;             /* of syncing */
     struct delivery *delivery; /* NULL: the run did not succeed */
     struct delivery_item *items;
     size_t count, capacity;
@@ -107,10 +108,13 @@ static int gather_outputs(struct run *run, struct finish_run_job *job, struct er
 /* In the pool. */
 static void deliver(struct pool_job *base) {
     struct finish_run_job *job = (struct finish_run_job *)base;
-    if (job->delivery && !job->failure &&
-        (delivery_put(job->delivery, job->items, job->count, &job->failure) < 0 ||
-         delivery_tidy(job->delivery, &job->failure) < 0))
-        error_wrap(&job->failure, "outputs");
+    struct error **err = &job->failure;
+    if (job->failure)
+        return;
+    if ((job->delivery && (delivery_put(job->delivery, job->items, job->count, err) < 0 ||
+                           delivery_tidy(job->delivery, err) < 0)) ||
+        power_sync(base->run->engine, err) < 0)
+        error_wrap(err, "outputs");
 }
 
 /* {name: path} of what was delivered; a folder when there is one for each partition. */
@@ -271,23 +275,48 @@ static int write_json(const char *path, const json_t *json, struct error **err) 
                : error_set_memory(err);
 }
 
-int record_write(struct run *run, struct error **err) {
-    struct engine *engine = run->engine;
-    OWN_STRING record = home_path(engine, "runs/%s/run.json", run->name);
-    OWN_STRING pipeline = home_path(engine, "runs/%s/pipeline.json", run->name);
-    OWN_STRING tasks = home_path(engine, "runs/%s/tasks.jsonl", run->name);
-    OWN_JSON status = query_record(engine, run->name, err);
+static int write_tasks(struct run *run, struct error **err) {
+    OWN_STRING tasks = home_path(run->engine, "runs/%s/tasks.jsonl", run->name);
     OWN_BUFFER lines = {.maximum = (size_t)1 << 30};
-    if (!status)
-        return -1;
-    if (!record || !pipeline || !tasks)
+    if (!tasks)
         return error_set_memory(err);
-    if (write_json(record, status, err) < 0 ||
-        write_json(pipeline, run->pipeline->document, err) < 0)
-        return -1;
     if (append_tasks(run, &lines, err) < 0)
         return -1;
     return file_write_atomic(AT_FDCWD, tasks, buffer_text(&lines), lines.size, 0600, err);
+}
+
+static int write_record(struct run *run, bool with_tasks, struct error **err) {
+    struct engine *engine = run->engine;
+    OWN_STRING record = home_path(engine, "runs/%s/run.json", run->name);
+    OWN_STRING pipeline = home_path(engine, "runs/%s/pipeline.json", run->name);
+    OWN_JSON status = query_record(engine, run->name, err);
+    if (!status)
+        return -1;
+    if (!record || !pipeline)
+        return error_set_memory(err);
+    if (write_json(record, status, err) < 0 ||
+        write_json(pipeline, run->pipeline->document, err) < 0 ||
+        (with_tasks && write_tasks(run, err) < 0))
+        return -1;
+    return crate_write(engine, run->name, status, err);
+}
+
+int record_write(struct run *run, struct error **err) {
+    return write_record(run, true, err);
+}
+
+void record_note(struct run *run) {
+    OWN_ERROR problem = NULL;
+    if (write_record(run, false, &problem) < 0)
+        log_message(LOG_WARNING, "the record of run %s could not be written: %s", run->name,
+                    problem->message);
+}
+
+/* What never started is left to a retry; whoever looks at the run sees why. */
+static int leave_the_rest(const struct run *run, struct error **err) {
+    return store_run(run->engine->store, err,
+                     "UPDATE task SET state = 0, reason = ? WHERE run = ? AND state IN (0, 1)",
+                     "si", NOT_STARTED, run->id);
 }
 
 static int delivered(struct pool_job *base, struct error **err) {
@@ -306,13 +335,23 @@ static int delivered(struct pool_job *base, struct error **err) {
     }
     if (job->delivery && delivery_save(run, job->delivery, !job->failure, err) < 0)
         return -1;
+    if (!job->failure && power_synced(run->engine, job->round, err) < 0)
+        return -1;
     OWN_JSON outputs = state == RUN_SUCCEEDED ? delivered_outputs(run, job) : json_object();
     if (!outputs || event_add(run->engine, run->id, 0, "outputs", take(&outputs), err) < 0)
         return outputs ? -1 : error_set_memory(err);
-    if (run_move(run, state, note, err) < 0)
-        return -1;
-    report_write(run, true);
     OWN_ERROR problem = NULL;
+    json_t *digests = state == RUN_SUCCEEDED ? crate_output_digests(run, &problem) : NULL;
+    if (digests && event_add(run->engine, run->id, 0, "digests", digests, err) < 0)
+        return -1;
+    if (problem) /* the run is as good as without them */
+        log_message(LOG_WARNING, "the outputs of run %s have no digests: %s", run->name,
+                    problem->message);
+    if (leave_the_rest(run, err) < 0 || run_move(run, state, note, err) < 0)
+        return -1;
+    run->engine->ending = true;
+    report_write(run, true);
+    error_free(take(&problem));
     if (record_write(run, &problem) < 0)
         log_message(LOG_WARNING, "the record of run %s could not be written: %s", run->name,
                     problem->message);
@@ -325,6 +364,7 @@ int record_finish(struct run *run, enum run_state state, struct error **err) {
         return error_set_memory(err);
     job->job = (struct pool_job){.run = run, .work = deliver, .done = delivered};
     job->state = state;
+    job->round = run->engine->sync_round++;
     run->finishing = true;
     if (state == RUN_SUCCEEDED &&
         (delivery_new(run, &job->delivery, err) < 0 || gather_outputs(run, job, err) < 0))

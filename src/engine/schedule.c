@@ -184,6 +184,12 @@ static struct task *first_in_order(const struct engine *engine) {
 static int begin(struct task *task, const struct run_step **held, struct error **err) {
     struct run_step *step = task->step;
     struct engine *engine = step->run->engine;
+    if (engine->rebooted) { /* what it reads may have been lost meanwhile */
+        if (graph_connect(task, err) < 0)
+            return -1;
+        if (task->waiting)
+            return task_move(task, TASK_WAITING, "waits for data to be made again", err);
+    }
     if (!needs_compute(step->step))
         return people_begin(task, err);
     if (!fits_at_all(engine, step)) {

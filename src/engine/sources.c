@@ -44,6 +44,23 @@ static const char *source_name(const struct run *run, size_t i) {
     return i < inputs ? run->pipeline->inputs[i].name : run->pipeline->parameters[i - inputs].name;
 }
 
+int sources_list(const struct fan *fan, const char *path, const struct manifest *manifest,
+                 const json_t *parameters, struct partition_list *ret, struct error **err) {
+    OWN_STRING inside = path_resolve_beneath(path, fan->over.path, err);
+    if (!inside)
+        return -1;
+    OWN_STRING full = path_join(path, inside);
+    if (!full)
+        return error_set_memory(err);
+    OWN_MANIFEST below = NULL;
+    if ((!manifest || *fan->over.path) && fan->kind != FAN_CSV && fan->kind != FAN_JSON) {
+        below = manifest_build(full, MANIFEST_NAMES_ONLY, NULL, err);
+        if (!below)
+            return -1;
+    }
+    return expand_list(parameters, fan, full, below ? below : manifest, ret, err);
+}
+
 /* In the pool. Touches only the run's sources, which nobody else uses meanwhile. */
 static void read_sources(struct pool_job *base) {
     struct source_job *job = (struct source_job *)base;
@@ -67,17 +84,8 @@ static void read_sources(struct pool_job *base) {
                                           : &run->parameter_sources[fan->over.index];
         if (!source->path)
             continue;
-        OWN_STRING inside = path_resolve_beneath(source->path, fan->over.path, &job->problems[i]);
-        if (!inside)
-            continue;
-        OWN_STRING path = path_join(source->path, inside);
-        OWN_MANIFEST below = NULL;
-        if (path && *fan->over.path && fan->kind != FAN_CSV && fan->kind != FAN_JSON)
-            below = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, &job->problems[i]);
-        if (!path)
-            error_set_memory(&job->problems[i]);
-        if (!job->problems[i] && expand_list(run, fan, path, below ? below : source->manifest,
-                                             &job->lists[i], &job->problems[i]) < 0)
+        if (sources_list(fan, source->path, source->manifest, run->parameters, &job->lists[i],
+                         &job->problems[i]) < 0)
             continue;
     }
 }

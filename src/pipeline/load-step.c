@@ -24,12 +24,27 @@ static const char *own_id(const struct draft *draft) {
     return draft->step.id + strlen(draft->scope->prefix);
 }
 
+/* A key that is likely a misspelt one of those that say what a step does; it is reported as such.
+ */
+static bool has_misspelt_kind(const struct node *step) {
+    static const char *const kinds[] = {"type", "tool", "image", "command", "pipeline"};
+    for (size_t i = 0; i < step->count; i++) {
+        const char *key = step->keys[i]->text;
+        if (!is_language_key("step", key) && !text_starts_with(key, "x-") &&
+            text_nearest(key, kinds, ARRAY_SIZE(kinds)))
+            return true;
+    }
+    return false;
+}
+
 /* False when it was reported; then the step is what guess_type() took it for. */
 static bool load_type(struct loader *loader, struct draft *draft) {
     static const char *const words[] = {"command",         "tool", "container", "manual_review",
                                         "manual_approval", "wait", "dummy",     "notify",
                                         "pipeline"};
     const char *kind = step_kind(draft->node);
+    if (!kind && !loader->medperf && has_misspelt_kind(draft->node))
+        return false;
     if (!kind) {
         node_error(&loader->trouble, draft->node,
                    "give it a `type`, or a `tool`, `image`, `command` or `pipeline`",

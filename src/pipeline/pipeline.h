@@ -258,9 +258,18 @@ struct pipeline_output {
     struct reference from;
 };
 
+/* A file that the pipeline was read from, byte for byte. */
+struct pipeline_file {
+    const char *path, *text; /* path: as it was opened */
+    size_t size;
+    struct pipeline_file *next;
+};
+
 struct pipeline {
     struct arena *arena;
     const char *path, *name, *version, *description;
+    struct pipeline_file *files; /* its own first, then those of sub-pipelines, each once;
+                                          NULL when it was made from a document */
     const struct parameter *parameters;
     size_t parameter_count;
     const struct pipeline_input *inputs;

@@ -108,6 +108,7 @@ const char *nearest_hint(struct loader *loader, const char *text, const char *co
 /* Reports the keys that `where` does not have. `type` is the step's, or NULL. */
 void check_keys(struct loader *loader, const struct node *mapping, const char *where,
                 const char *type);
+bool is_language_key(const char *where, const char *name);
 bool expect_kind(struct loader *loader, const struct node *node, enum node_kind kind,
                  const char *what);
 /* The text of a scalar, or NULL. Null values count as absent. */

@@ -10,6 +10,19 @@ struct chain { /* the files that are being read, innermost first */
     unsigned depth;
 };
 
+/* For the records of runs. */
+static bool keep_file(struct loader *loader, const struct source *source) {
+    struct pipeline_file **end = &loader->pipeline->files;
+    for (; *end; end = &(*end)->next)
+        if (text_equal((*end)->path, source->path))
+            return true;
+    struct pipeline_file *file = arena_allocate(loader->arena, sizeof(*file));
+    if (file)
+        *file = (struct pipeline_file){source->path, source->text, source->size, NULL};
+    *end = file;
+    return file;
+}
+
 bool source_read(struct loader *loader, const char *path, struct source **ret, struct error **err) {
     OWN_BUFFER text = {.maximum = YAML_MAXIMUM_SIZE + 1};
     struct error *problem = NULL;
@@ -31,7 +44,8 @@ bool source_read(struct loader *loader, const char *path, struct source **ret, s
     source->text = arena_copy_bytes(loader->arena, buffer_text(&text), text.size);
     source->size = text.size;
     *ret = source;
-    return (source->path && source->text) || error_set_memory(err) == 0;
+    return (source->path && source->text && keep_file(loader, source)) ||
+           error_set_memory(err) == 0;
 }
 
 char *join_to_source(struct loader *loader, const struct source *source, const char *path) {

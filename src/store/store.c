@@ -1,6 +1,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <unistd.h>
 
@@ -362,6 +363,15 @@ int store_commit(struct store *store, struct error **err) {
 
 bool store_in_transaction(const struct store *store) {
     return !sqlite3_get_autocommit(store->database);
+}
+
+int store_sync(struct store *store, struct error **err) {
+    const char *path = sqlite3_filename_wal(sqlite3_db_filename(store->database, "main"));
+    OWN_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0; /* all of it is in the database itself, and was synced with it */
+    return fd >= 0 && fdatasync(fd) == 0 ? 0
+                                         : error_set_errno(err, errno, "cannot sync the database");
 }
 
 void store_rollback(struct store *store) {

@@ -34,6 +34,8 @@ void store_cleanup(struct store **store);
 /* Transactions. They do not nest. begin takes the write lock, waiting up to 30 s for others. */
 int store_begin(struct store *store, struct error **err) MUST_CHECK;
 int store_commit(struct store *store, struct error **err) MUST_CHECK;
+/* What was committed is on disk when it returns, also without STORE_DURABLE. */
+int store_sync(struct store *store, struct error **err) MUST_CHECK;
 void store_rollback(struct store *store); /* nothing when none is open */
 bool store_in_transaction(const struct store *store);
 

@@ -238,6 +238,46 @@ def test_from_what_is_not_there(lab, subjects):
     assert 'upper' in lab.last.stderr, 'it says what was meant'
 
 
+@pytest.mark.parametrize('given, says', [('copy@s11', 'copy@s1'), ('upper@S2', 'upper@s2'),
+                                         ('side@s1', 'no partitions')])
+def test_from_a_partition_that_is_not_there(lab, subjects, given, says):
+    """Known from the names of the input: nothing starts."""
+    go(lab, subjects, '--from', given, status=3)
+    assert says in lab.last.stderr
+    assert lab.newest() is None
+
+
+DECIDED = '''
+name: decided
+steps:
+  - id: list
+    command: 'echo "[1, 2]" > /out/list.json'
+  - id: each
+    foreach: {json: list/list.json}
+    command: 'echo ${item}a > /out/items; echo "[7, 8]" > /out/list.json'
+  - id: deep
+    foreach: {json: each/list.json}
+    command: 'echo ${partition} > /out/n'
+'''
+
+
+@pytest.mark.parametrize('given', ['each@3', 'deep@1/9', 'deep@3/7', 'deep@1'])
+def test_from_a_partition_that_never_comes(lab, given):
+    """Known only when the fan is made: the run says so and fails."""
+    lab.run(DECIDED, '--from', given, status=1)
+    problem, = lab.glovebox('status', 'last', '--json').json['problems']
+    assert problem['step'] == given.split('@')[0] and '--from' in problem['message']
+    assert 'glovebox tasks' in problem['hint']
+    assert given.split('@')[1] not in problem['message'], 'it may be the name of a patient'
+
+
+@pytest.mark.parametrize('given', ['each@1', 'deep@2/8'])
+def test_from_a_partition_that_comes_later(lab, given):
+    lab.run(DECIDED)
+    lab.run(DECIDED, '--from', given)
+    assert [name for name, state in lab.states().items() if state == 'succeeded'][0] == given
+
+
 def test_only(lab, subjects):
     go(lab, subjects, '--only', 'upper')
     assert lab.states() == {'copy@s1': 'succeeded', 'copy@s2': 'succeeded',

@@ -305,6 +305,13 @@ def test_logs_of_a_task_that_never_started(glovebox):
     assert 'glovebox why fails-1 after' in done.stderr
 
 
+def test_a_task_that_printed_nothing(glovebox):
+    glovebox('run', glovebox.pipeline('name: mute\nsteps:\n  - {id: x, command: "true"}\n'))
+    done = glovebox('logs', 'last', 'x')
+    assert (done.stdout, done.stderr) == ('', 'x printed nothing\n')
+    assert glovebox('logs', 'last', 'x', '--quiet').stderr == ''
+
+
 def test_logs_follow(glovebox):
     pipeline = glovebox.pipeline(
         'name: talks\nsteps:\n  - id: talk\n    command: for i in 1 2 3; do echo $i; sleep 0.4; done\n')
@@ -338,7 +345,7 @@ def test_a_failed_run(glovebox):
     assert done.stdout.startswith('fails-1 failed in ')
     assert '  bad: exit status 7\n' in done.stderr
     assert '  glovebox logs fails-1 bad\n' in done.stderr
-    assert '  glovebox retry fails-1\n' in done.stderr
+    assert '  glovebox retry fails-1\n' in done.stderr and 'after an edit' in done.stderr
     log = re.search(r'^    log: (/.*)$', done.stderr, re.M).group(1)
     with open(log, encoding='ascii') as text:
         assert text.read() == 'this is why\n'
@@ -577,7 +584,7 @@ def test_root_without_mapped_owners_is_told(glovebox):
     script = '"$0" run "$1" && "$0" logs last x && "$0" doctor --json'
     done = inside('sh', '-c', script, glovebox.binary, pipeline)
     assert done.returncode == 0, done.stderr
-    assert 'tasks run as uid 0, without capabilities' in done.stdout
+    assert 'tasks run as uid 0, without capabilities' in done.stderr
     assert '\n0\n' in done.stdout and 'tasks run as root (uid 0)' in done.stdout
     assert 'uid 0 (no mapped owners to be had)' in done.stdout.splitlines()[-1]
 
