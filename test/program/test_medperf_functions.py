@@ -293,3 +293,11 @@ def odd(state):
     assert len([line for line in lines if line.startswith('b')]) == 15
     assert all(int(line[-2:]) % 2 == line.startswith('b') for line in lines
                if not line.startswith('a'))
+
+
+def test_names_that_no_id_can_hold(lab):
+    """MedPerf puts an underscore in their place; so do we."""
+    lab.go(workflow(step('one.step', '{if: [{condition: no, target: a/b}], else: [a/b]}'),
+                    step('a/b', 'c d'), step('c d'), conditions=['no']), YES_NO)
+    assert lab.journal() == ['one.step', 'a/b', 'c d']
+    assert set(lab.states()) == {'one_step', 'a_b', 'c d'}
