@@ -201,6 +201,7 @@ def test_a_condition_that_cannot_be_asked_fails_its_step(lab, kind):
     assert message in lab.why('a')
     if kind == 'raised':
         assert '.next.log' in lab.why('a')
+        assert 'secret-of-Jane' in lab.log('a') # to whoever may read the data
         assert_secret(lab)
     # Mended, it goes on.
     (lab.folder / 'functions.py').write_text('def f(state):\n    return True\n')
