@@ -128,6 +128,26 @@ static int follow(const struct reader *reader, struct error **err) {
     }
 }
 
+/* Of a MedPerf workflow: what the Python functions of its `next` printed last lies beside the log.
+ */
+static int show_conditions(const struct reader *reader, const char *log, struct error **err) {
+    OWN_STRING stem = memory_copy_bytes(log, strlen(log) - strlen(".log"));
+    char *dot = stem ? strrchr(stem, '.') : NULL;
+    if (dot)
+        *dot = '\0';
+    OWN_STRING path = stem ? memory_format("%s.next.log", stem) : NULL;
+    off_t offset = 0;
+    if (!path)
+        return error_set_memory(err);
+    if (!file_exists(AT_FDCWD, path))
+        return 0;
+    OWN_FD fd = file_open(AT_FDCWD, path, O_RDONLY, 0, err);
+    if (fd < 0)
+        return -1;
+    tell(reader->invocation, "the conditions of its `next` printed, when they were asked last:\n");
+    return copy_from(reader, fd, &offset, err);
+}
+
 static int show(const struct reader *reader, const json_t *attempt, struct error **err) {
     OWN_STRING path = log_path(reader, attempt, err);
     if (!path)
@@ -138,7 +158,7 @@ static int show(const struct reader *reader, const json_t *attempt, struct error
         return -1;
     if (offset == 0)
         tell(reader->invocation, "%s printed nothing\n", reader->where);
-    return 0;
+    return show_conditions(reader, path, err);
 }
 
 static int no_attempt(const json_t *task, int64_t number, const struct reader *reader,

@@ -163,26 +163,28 @@ static const struct node *read_defaults(struct loader *loader, const struct node
     return defaults;
 }
 
-static bool has_parameter(const struct node *plugin, const char *name) {
-    const struct node *list = node_get_value(plugin, "parameters");
-    for (size_t i = 0; list && i < list->count; i++) {
-        const struct node *its = node_get_value(list->values[i], "name");
-        if (its && its->kind == NODE_STRING && text_equal(its->text, name))
-            return true;
-    }
-    return false;
-}
+#define PARAMETERS_MAXIMUM 500
 
 static void check_defaults(struct loader *loader, const struct plugin_node *one) {
     static const char *const joins[] = {"plugininstances", "filter", "groupByInstance"};
+    const struct node *list = node_get_value(one->plugin, "parameters");
+    const char *names[PARAMETERS_MAXIMUM + ARRAY_SIZE(joins)];
+    size_t count = 0;
+    for (size_t i = 0; list && i < list->count && count < PARAMETERS_MAXIMUM; i++) {
+        const struct node *name = node_get_value(list->values[i], "name");
+        if (name && name->kind == NODE_STRING)
+            names[count++] = name->text;
+    }
+    for (size_t i = 0; text_equal(plugin_type(one->plugin), "ts") && i < ARRAY_SIZE(joins); i++)
+        names[count++] = joins[i];
     for (size_t i = 0; one->defaults && i < one->defaults->count; i++) {
         const struct node *key = one->defaults->keys[i];
-        bool known = has_parameter(one->plugin, key->text);
-        for (size_t k = 0; k < ARRAY_SIZE(joins) && text_equal(plugin_type(one->plugin), "ts"); k++)
-            known = known || text_equal(joins[k], key->text);
+        bool known = false;
+        for (size_t k = 0; k < count && !known; k++)
+            known = text_equal(names[k], key->text);
         if (!known)
-            node_error(&loader->trouble, key, NULL, "the plugin has no parameter `%.100s`",
-                       key->text);
+            node_error(&loader->trouble, key, nearest_hint(loader, key->text, names, count, NULL),
+                       "the plugin has no parameter `%.100s`", key->text);
     }
 }
 
@@ -269,6 +271,12 @@ static const char *default_text(struct loader *loader, const struct plugin_node 
     return value ? scalar_text(loader, value, name) : NULL;
 }
 
+/* For messages. */
+static const struct node *place_of(const struct plugin_node *one, const char *name) {
+    const struct node *value = one->defaults ? node_get_value(one->defaults, name) : NULL;
+    return value ? value : one->node;
+}
+
 static void push_option(struct loader *loader, struct node *list, const struct node *place,
                         const char *option, const char *value) {
     push(list, new_text(loader, place, option));
@@ -286,6 +294,7 @@ static size_t count_items(const char *text) {
 static void join_inputs(struct tree *tree, const struct plugin_node *one, const char *titles,
                         struct node **in, struct buffer *order) {
     struct loader *loader = tree->loader;
+    const struct node *place = place_of(one, "plugininstances");
     for (const char *at = titles; *at;) {
         size_t blank = strspn(at, " \t"), size = strcspn(at, ",");
         const char *title =
@@ -293,7 +302,7 @@ static void join_inputs(struct tree *tree, const struct plugin_node *one, const 
         size_t other = find_title(tree, title);
         at += size + (at[size] == ',');
         if (other == SIZE_MAX || &tree->nodes[other] == one) {
-            node_error(&loader->trouble, one->node, "plugininstances: TITLE,TITLE",
+            node_error(&loader->trouble, place, "plugininstances: TITLE,TITLE",
                        "it joins `%.100s`, which is no other node's title", title);
             continue;
         }
@@ -319,7 +328,7 @@ static struct node *join_step(struct tree *tree, const struct plugin_node *one) 
     join_inputs(tree, one, titles, &in, &order);
     push_option(loader, arguments, one->node, "--sources", buffer_text(&order));
     if (filter && *filter && count_items(filter) != count_items(buffer_text(&order)))
-        node_error(&loader->trouble, one->node, "filter: REGEX,REGEX",
+        node_error(&loader->trouble, place_of(one, "filter"), "filter: REGEX,REGEX",
                    "`filter` has not as many parts as nodes are joined");
     if (filter && *filter)
         push_option(loader, arguments, one->node, "--filters", filter);

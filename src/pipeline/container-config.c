@@ -200,8 +200,10 @@ static struct node *make_steps(struct loader *loader, const struct node *documen
     for (size_t k = 0; k < tasks->count; k++) {
         const struct node *key = tasks->keys[k];
         if (any && !is_known(key->text))
-            node_warning(&loader->trouble, key, NULL,
-                         "task `%.100s` is none of MedPerf's and is left out", key->text);
+            node_warning(
+                &loader->trouble, key,
+                nearest_hint(loader, key->text, tasks_known, ARRAY_SIZE(tasks_known), NULL),
+                "task `%.100s` is none of MedPerf's and is left out", key->text);
         else if (!any)
             push(steps, make_step(loader, document, key, tasks->values[k]));
     }
@@ -209,16 +211,17 @@ static struct node *make_steps(struct loader *loader, const struct node *documen
 }
 
 struct node *translate_container_config(struct loader *loader, const struct node *document) {
-    size_t errors = loader->trouble.diagnostics->errors;
     const struct node *tasks = node_get_value(document, "tasks");
     check_top(loader, document);
     if (tasks && !expect_kind(loader, tasks, NODE_MAPPING, "tasks"))
         return NULL;
+    struct node *steps = tasks ? make_steps(loader, document) : NULL;
+    if (!steps || !node_get_value(document, "image"))
+        return NULL; /* other mistakes would follow from this one only */
     struct node *made = new_mapping(loader, document);
-    if (tasks)
-        put(loader, &made, "steps", make_steps(loader, document));
+    put(loader, &made, "steps", steps);
     /* Marks it as MedPerf's, whatever its steps look like. */
     struct node *none = new_word(loader, document, "null");
     put(loader, &made, "partition_def", none);
-    return loader->trouble.diagnostics->errors > errors ? NULL : made;
+    return made;
 }

@@ -110,6 +110,8 @@ void trouble_add(struct trouble *trouble, enum severity severity, const struct s
 }
 
 static void add_at(struct trouble *trouble, enum severity severity, const struct node *node,
+                   const char *hint, const char *format, va_list list) PRINTF_LIKE(5, 0);
+static void add_at(struct trouble *trouble, enum severity severity, const struct node *node,
                    const char *hint, const char *format, va_list list) {
     struct diagnostic item = {.severity = severity, .line = node->line, .column = node->column};
     item.message = format_message(format, list);

@@ -185,7 +185,8 @@ static void load_texts(struct loader *loader, struct draft *draft) {
     struct step *step = &draft->step;
     const char *title = key_text(loader, draft->node, "title");
     const char *help = key_text(loader, draft->node, "help");
-    step->title = title ? title : step->id;
+    const char *name = loader->medperf ? key_text(loader, draft->node, "id") : NULL;
+    step->title = title ? title : name ? name : step->id;
     step->help = help ? help : "";
     step->line = draft->node->line;
     step->column = draft->node->column;

@@ -113,8 +113,7 @@ static bool check_id(struct loader *loader, const struct node *node, const char 
             node_error(&loader->trouble, node, NULL, "a step cannot be called `%s`", id);
             return false;
         }
-    bool fine =
-        loader->medperf ? *id && strlen(id) <= NAME_MAXIMUM && !strpbrk(id, "/.@\n") : is_name(id);
+    bool fine = loader->medperf ? *id && strlen(id) <= NAME_MAXIMUM : is_name(id);
     if (!fine)
         node_error(&loader->trouble, node, "use letters, digits, - and _",
                    "`%.100s` cannot be the id of a step", id);
@@ -130,6 +129,7 @@ static void add_draft(struct loader *loader, struct scope *scope, const struct n
             node_error(&loader->trouble, node, "id: NAME", "a step needs an id");
         return;
     }
+    id = step_name(loader, id);
     if (!check_id(loader, node_get(node, "id"), id))
         return;
     struct draft *before = find_draft(loader, scope, id);

@@ -125,3 +125,23 @@ plugin_tree:
     said = chris.glovebox('run', path, '--plugins', FILES / 'plugins', '-i',
                           'incoming=%s' % chris.dicom, status=3).stderr
     assert 'parameter `report.imagefile` needs a value: -p report.imagefile=' in said
+
+
+def test_a_tree_for_each_patient(chris):
+    """A pipeline of ChRIS as a part of one of ours."""
+    data = chris.data({'p1/a.dcm': 'A', 'p2/b.dcm': 'B'}, 'patients')
+    chris.run('''
+name: patients
+inputs: {scans: {}}
+outputs: {reports: each/Combine-PDF-and-DCM}
+steps:
+  - id: each
+    foreach: {directories: inputs.scans}
+    in: {incoming: item}
+    params: {root.keep: false}
+    pipeline: %s
+''' % (FILES / 'tree.yaml'), '-i', 'scans=%s' % data)
+    outputs = chris.folder_of() / 'outputs' / 'reports'
+    assert (outputs / 'p1' / 'a.pdf').read_text() == 'pdf of jpg of A'
+    assert (outputs / 'p2' / 'b.pdf').read_text() == 'pdf of jpg of B'
+    assert '--drop' in call_of(chris, 'each.root@p1', 'pl-copy')['command']

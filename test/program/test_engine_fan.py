@@ -537,3 +537,22 @@ def test_a_fan_of_a_thousand(lab):
     made(lab, json.dumps(['n%d' % n for n in range(1000)]), command='true',
          more="  - {id: none, type: dummy, needs: each}\n")
     assert lab.counts() == {'succeeded': 1002}
+
+
+def test_a_mount_of_an_item_and_of_a_join(lab):
+    """Explicit mounts see what `in` would: an item, a group of files, all tasks of a fan."""
+    data = lab.data({'p1/x': 'one', 'p2/x': 'two'})
+    lab.run('''
+name: mounts
+inputs: {data: {}}
+steps:
+  - id: each
+    foreach: {directories: inputs.data}
+    mounts: [{path: /item, from: item}, {path: /item-file, from: item/x, type: file}]
+    command: cat /item/x /item-file > /out/both
+  - id: all
+    mounts: [{path: /all, from: each}]
+    command: cat /all/p1/both /all/p2/both > /out/all
+''', '-i', 'data=%s' % data)
+    assert lab.output('each@p1', 'both') == 'oneone'
+    assert lab.output('all', 'all') == 'oneonetwotwo'

@@ -201,6 +201,7 @@ def test_a_condition_that_cannot_be_asked_fails_its_step(lab, kind):
     assert message in lab.why('a')
     if kind == 'raised':
         assert '.next.log' in lab.why('a')
+        assert 'secret-of-Jane' in lab.log('a') # to whoever may read the data
         assert_secret(lab)
     # Mended, it goes on.
     (lab.folder / 'functions.py').write_text('def f(state):\n    return True\n')
@@ -293,3 +294,11 @@ def odd(state):
     assert len([line for line in lines if line.startswith('b')]) == 15
     assert all(int(line[-2:]) % 2 == line.startswith('b') for line in lines
                if not line.startswith('a'))
+
+
+def test_names_that_no_id_can_hold(lab):
+    """MedPerf puts an underscore in their place; so do we."""
+    lab.go(workflow(step('one.step', '{if: [{condition: no, target: a/b}], else: [a/b]}'),
+                    step('a/b', 'c d'), step('c d'), conditions=['no']), YES_NO)
+    assert lab.journal() == ['one.step', 'a/b', 'c d']
+    assert set(lab.states()) == {'one_step', 'a_b', 'c d'}
