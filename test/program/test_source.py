@@ -67,7 +67,7 @@ def test_what_is_allowed(root, planted):
     (planted / 'test/unit/base').mkdir(parents=True)
     (planted / 'test/unit/base/test-x.c').write_text('#include "base/private-secret.h"\n')
     (planted / 'src/cli/main.c').write_text(
-        '#include "base/base.h"\n#include "engine/engine.h"\n'
+        '/* It. */\n#include "base/base.h"\n#include "engine/engine.h"\n'
         'int f(void) {\n' + '    x();\n' * 68 + '}\n')
     assert check(root, planted) == (0, '')
 
