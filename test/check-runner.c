@@ -7,8 +7,8 @@
 
 #include <unistd.h>
 
-static const char *const tools[] = {"dicom-fetch",   "dicom-anonymize", "dicom-dump",
-                                    "dicom-convert", "classify",        "report"};
+static const char *const tools[] = {"dicom-fetch", "dicom-anonymize", "dicom-dump", "dicom-convert",
+                                    "classify",    "report",          "file-join"};
 
 static int print_json(json_t *json) {
     char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
@@ -31,11 +31,15 @@ static int print_steps(const struct pipeline *pipeline) {
             json_array_append_new(command, json_string(step->command[k]));
         for (size_t k = 0; k < step->next_count; k++)
             json_array_append_new(next, json_string(pipeline->steps[step->next[k].target].id));
-        for (size_t k = 0; k < step->mount_count; k++)
-            json_array_append_new(
-                mounts, json_pack("{s:s, s:s, s:b}", "input",
-                                  pipeline->inputs[step->mounts[k].from.index].name, "target",
-                                  step->mounts[k].target, "writable", step->mounts[k].writable));
+        for (size_t k = 0; k < step->mount_count; k++) {
+            const struct reference *from = &step->mounts[k].from;
+            const char *name = step->mounts[k].is_fresh       ? ""
+                               : from->kind == REFERENCE_STEP ? pipeline->steps[from->index].id
+                                                              : pipeline->inputs[from->index].name;
+            json_array_append_new(mounts, json_pack("{s:s, s:s, s:b}", "input", name, "target",
+                                                    step->mounts[k].target, "writable",
+                                                    step->mounts[k].writable));
+        }
         json_array_append_new(steps,
                               json_pack("{s:s, s:O, s:O, s:O, s:i, s:i}", "id", step->id, "command",
                                         command, "mounts", mounts, "next", next, "limit",

@@ -196,8 +196,9 @@ char *json_canonical(const json_t *json, struct error **err) MUST_CHECK;
 /* Appends `text` (UTF-8) as a JSON string with its quotes; NULL as null. Much cheaper than a json_t
  * where many lines are written. Bytes that are no UTF-8 become U+FFFD. */
 void json_append_string(struct buffer *buffer, const char *text);
-/* Parses a whole text; duplicate keys are refused; at most `maximum` bytes. */
+/* Parses a whole text; duplicate keys are refused. Errors say where, and quote nothing. */
 json_t *json_parse(const char *text, size_t size, struct error **err) MUST_CHECK;
+/* The same for a file of at most `maximum` bytes, with or without a byte order mark. */
 json_t *json_read_file(int directory, const char *path, size_t maximum,
                        struct error **err) MUST_CHECK;
 /* Object members with a default; never NULL for strings when `fallback` is not NULL. */
@@ -215,6 +216,11 @@ void sha256_cleanup(struct sha256 **hash);
 void sha256_add(struct sha256 *hash, const void *bytes, size_t size);
 void sha256_finish(struct sha256 *hash, uint8_t digest[SHA256_SIZE]); /* ready for the next */
 void sha256_of(const void *bytes, size_t size, uint8_t digest[SHA256_SIZE]);
+/* HMAC-SHA256 (RFC 2104) of a purpose, its NUL and the bytes, so that uses of one key never meet.
+ */
+#define SECRET_KEY_SIZE 32
+int hmac_sha256_of(const uint8_t key[SECRET_KEY_SIZE], const char *purpose, const void *bytes,
+                   size_t size, uint8_t digest[SHA256_SIZE], struct error **err) MUST_CHECK;
 /* Lower-case hexadecimal of `size` bytes; `text` has room for 2 * size + 1. */
 void hex_encode(const uint8_t *bytes, size_t size, char *text);
 int hex_decode(const char *text, uint8_t *bytes, size_t size, struct error **err) MUST_CHECK;

@@ -1,3 +1,4 @@
+/* The error object: code, message, hint, and what callers wrap around it. */
 #include "base/base.h"
 
 #include <errno.h>
@@ -7,11 +8,23 @@
 static struct error error_no_memory = {
     .code = ERROR_MEMORY, .message = (char *)"out of memory", .hint = NULL};
 
+/* Messages quote names and bytes of others, and end in JSON and on terminals: they stay one line of
+ * UTF-8 in any case. */
+static void make_line(char *text) {
+    bool valid = text_is_utf8(text, strlen(text));
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x20 || c == 0x7f || (c >= 0x80 && !valid))
+            *text = '?';
+    }
+}
+
 static char *format_list(const char *format, va_list list) PRINTF_LIKE(1, 0);
 static char *format_list(const char *format, va_list list) {
     char *text = NULL;
     if (vasprintf(&text, format, list) < 0)
         return NULL;
+    make_line(text);
     return text;
 }
 

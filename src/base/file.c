@@ -1,3 +1,4 @@
+/* Files whole, by descriptor, and never half: read to a bound, write aside and rename. */
 #include "base/base.h"
 
 #include <errno.h>
@@ -42,8 +43,11 @@ int file_read_all(int directory, const char *path, size_t maximum, struct buffer
             return error_set_errno(err, errno, "cannot read %s", path);
         if (got == 0)
             return buffer_check(ret, err);
-        if (ret->size + (size_t)got > maximum)
-            return error_set(err, ERROR_LIMIT, "%s is larger than %zu bytes", path, maximum);
+        if (ret->size + (size_t)got > maximum) {
+            OWN_BUFFER size = {0};
+            text_format_size(&size, maximum);
+            return error_set(err, ERROR_LIMIT, "%s is larger than %s", path, buffer_text(&size));
+        }
         buffer_append_bytes(ret, block, (size_t)got);
     }
 }

@@ -1,3 +1,4 @@
+/* SHA-256 by libcrypto, and hexadecimal. */
 #include "base/base.h"
 
 #include <errno.h>
@@ -49,6 +50,26 @@ void sha256_finish(struct sha256 *hash, uint8_t digest[SHA256_SIZE]) {
 void sha256_of(const void *bytes, size_t size, uint8_t digest[SHA256_SIZE]) {
     unsigned length = 0;
     EVP_Digest(bytes, size, digest, &length, EVP_sha256(), NULL);
+}
+
+int hmac_sha256_of(const uint8_t key[SECRET_KEY_SIZE], const char *purpose, const void *bytes,
+                   size_t size, uint8_t digest[SHA256_SIZE], struct error **err) {
+    CLEANUP(sha256_cleanup) struct sha256 *hash = sha256_new();
+    uint8_t pad[64];
+    if (!hash)
+        return error_set_memory(err);
+    for (size_t i = 0; i < sizeof(pad); i++)
+        pad[i] = (i < SECRET_KEY_SIZE ? key[i] : 0) ^ 0x36;
+    sha256_add(hash, pad, sizeof(pad));
+    sha256_add(hash, purpose, strlen(purpose) + 1);
+    sha256_add(hash, bytes, size);
+    sha256_finish(hash, digest);
+    for (size_t i = 0; i < sizeof(pad); i++)
+        pad[i] ^= 0x36 ^ 0x5c;
+    sha256_add(hash, pad, sizeof(pad));
+    sha256_add(hash, digest, SHA256_SIZE);
+    sha256_finish(hash, digest);
+    return 0;
 }
 
 void hex_encode(const uint8_t *bytes, size_t size, char *text) {

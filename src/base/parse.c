@@ -1,3 +1,4 @@
+/* Durations, sizes and numbers as people write them. */
 #include "base/base.h"
 
 #include <ctype.h>
@@ -119,6 +120,8 @@ void text_format_size(struct buffer *buffer, uint64_t bytes) {
 }
 
 void text_format_duration(struct buffer *buffer, int64_t milliseconds) {
+    if (milliseconds < 0) /* the clock was set back meanwhile */
+        milliseconds = 0;
     int64_t seconds = milliseconds / 1000;
     if (milliseconds < 10000)
         buffer_format(buffer, "%.1fs", (double)milliseconds / 1000);

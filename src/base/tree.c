@@ -87,9 +87,11 @@ static int walk_entry(struct walk *walk, int directory, const char *name, unsign
     walk->stopped = verdict == TREE_STOP;
     if (verdict != TREE_CONTINUE || !S_ISDIR(status.st_mode))
         return 0;
-    if (depth >= TREE_MAXIMUM_DEPTH)
-        return error_set(err, ERROR_LIMIT, "directories are nested deeper than %d levels",
-                         TREE_MAXIMUM_DEPTH);
+    if (depth >= TREE_MAXIMUM_DEPTH) {
+        error_set(err, ERROR_LIMIT, "directories are nested deeper than %d levels",
+                  TREE_MAXIMUM_DEPTH);
+        return error_hint(err, "pack the tree into an archive, or point at a folder further down");
+    }
     int fd = file_open(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, err);
     if (fd < 0)
         return -1;

@@ -204,7 +204,8 @@ static int check_arguments(const struct invocation *invocation, struct error **e
             if (entry->optional)
                 return 0;
             error_set(err, ERROR_USAGE, "%s: %s is missing", command->name, entry->name);
-            return usage_hint(command, err);
+            return error_hint(err, "%s is %s; try \"glovebox help %s\"", entry->name, entry->help,
+                              command->name);
         }
         if (check_choice(entry->name, entry->choices, invocation->arguments[i], err) < 0)
             return -1;

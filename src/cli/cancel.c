@@ -6,7 +6,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
     const char *where = given_argument(invocation, 1);
-    if (session_open_run(invocation, false, &engine, &run, err) < 0)
+    if (session_open_run(invocation, SESSION_CHANGE, &engine, &run, err) < 0)
         return -1;
     if (engine_cancel(engine, run, where, err) < 0)
         return -1;

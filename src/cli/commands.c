@@ -87,7 +87,8 @@ const struct status_text status_texts[] = {
     {STATUS_USAGE, "The command line is wrong."},
     {STATUS_INVALID, "The pipeline, its parameters or its inputs are invalid or unreadable; "
                      "nothing was started."},
-    {STATUS_WAITING, "The run stopped while it waits for a person's decision."},
+    {STATUS_WAITING, "The run waits for a person: for a decision, or, when it was paused, for "
+                     "glovebox resume."},
     {130, "A foreground run was left by Ctrl-C (129: terminal closed, 143: terminated). Its "
           "running tasks go on; glovebox resume takes it up again."},
 };
@@ -104,5 +105,6 @@ const size_t environment_text_count = ARRAY_SIZE(environment_texts);
 const struct named_pair file_texts[] = {
     {"~/.local/share/glovebox", "The home: the database, and runs/NAME for each run."},
     {"HOME/runs/NAME/drive.log", "What a run said that was started with --detach."},
+    {"/etc/glovebox/policy.json", "What the site allows. A HOME/policy.json may only be stricter."},
 };
 const size_t file_text_count = ARRAY_SIZE(file_texts);

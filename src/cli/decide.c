@@ -8,7 +8,7 @@ static int go_on(const struct invocation *invocation, struct engine *engine, con
                  struct error **err) {
     if (given_flag(invocation, "no-resume") || engine_is_driven(engine))
         return 0;
-    if (follow_detach(invocation, engine, run, err) < 0)
+    if (follow_detach(engine, run, err) < 0)
         return -1;
     tell(invocation, "%s goes on in the background; \"glovebox status %s\" says how far it is\n",
          run, run);
@@ -23,7 +23,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
     bool approved = text_equal(given_argument(invocation, 2), "approve");
     if (!who)
         return error_set_memory(err);
-    if (session_open_run(invocation, false, &engine, &run, err) < 0)
+    if (session_open_run(invocation, SESSION_CHANGE, &engine, &run, err) < 0)
         return -1;
     if (engine_decide(engine, run, where, approved, given_value(invocation, "note", NULL), who,
                       err) < 0)

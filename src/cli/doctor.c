@@ -103,6 +103,16 @@ static int examine_tools(struct examination *examination, struct error **err) {
                err);
 }
 
+static int examine_policy(struct examination *examination, const char *home, struct error **err) {
+    OWN_ERROR problem = NULL;
+    OWN_POLICY policy = NULL;
+    if (policy_read(home, &policy, &problem) < 0)
+        return add(examination, "policy", CHECK_MISSING, problem->message,
+                   problem->hint ? problem->hint : "nothing runs before the file is mended", err);
+    OWN_STRING finding = policy_describe(policy, err);
+    return finding ? add(examination, "policy", CHECK_OK, finding, NULL, err) : -1;
+}
+
 static int examine_all(struct examination *examination, const char *home, struct error **err) {
     struct compute_checks checks CLEANUP(compute_checks_release) = {0};
     if (compute_examine(home, &checks, err) < 0)
@@ -111,7 +121,8 @@ static int examine_all(struct examination *examination, const char *home, struct
         if (add(examination, checks.items[i].name, (int)checks.items[i].verdict,
                 checks.items[i].finding, checks.items[i].remedy, err) < 0)
             return -1;
-    if (examine_home(examination, home, err) < 0 || examine_clock(examination, err) < 0)
+    if (examine_home(examination, home, err) < 0 || examine_policy(examination, home, err) < 0 ||
+        examine_clock(examination, err) < 0)
         return -1;
     return examine_tools(examination, err);
 }
@@ -177,7 +188,8 @@ const struct command command_doctor = {
     .summary = "say what of this machine is ready",
     .description =
         "Really tries what running needs: namespaces and the sealed box, control groups for "
-        "limits, space, the clock. Each finding is ok, limited (it works, with less than it "
+        "limits, space, the clock; and reads the policy that holds. Each finding is ok, limited "
+        "(it works, with less than it "
         "could) or missing (steps cannot run), with what to do about it. The exit status is 1 "
         "when something is missing.",
     .handle = handle,

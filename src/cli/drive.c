@@ -5,7 +5,7 @@
 static int handle(const struct invocation *invocation, struct error **err) {
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
-    if (session_open_run(invocation, false, &engine, &run, err) < 0)
+    if (session_open_run(invocation, SESSION_CHANGE, &engine, &run, err) < 0)
         return -1;
     struct drive_options options = {0};
     enum run_state state = RUN_PLANNED;

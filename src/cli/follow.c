@@ -1,3 +1,4 @@
+/* Driving a run, or watching who does, until it rests or a person has seen enough. */
 #include "cli/follow.h"
 #include "cli/progress.h"
 
@@ -58,7 +59,16 @@ static int status_of_state(enum run_state state) {
     }
 }
 
-static void tell_interrupted(const struct invocation *invocation, const char *run) {
+static void tell_interrupted(const struct invocation *invocation, struct engine *engine,
+                             const char *run) {
+    if (engine_is_driven(engine)) { /* we only watched */
+        tell(invocation,
+             "\nleft %s: another program drives this home and goes on with it\n"
+             "  glovebox status --follow %s    watches it\n"
+             "  glovebox cancel %s             stops it\n",
+             run, run, run);
+        return;
+    }
     tell(invocation,
          "\nleft %s: what runs goes on, nothing new starts\n"
          "  glovebox resume %s    goes on from here\n"
@@ -66,8 +76,8 @@ static void tell_interrupted(const struct invocation *invocation, const char *ru
          run, run, run);
 }
 
-static int finish(const struct invocation *invocation, struct engine *engine, const char *run,
-                  struct error **err) {
+static int print_outcome(const struct invocation *invocation, struct engine *engine,
+                         const char *run, struct error **err) {
     if (given_flag(invocation, "json")) {
         OWN_JSON status = engine_status(engine, run, err);
         return status ? print_json(status, false, err) : -1;
@@ -75,9 +85,24 @@ static int finish(const struct invocation *invocation, struct engine *engine, co
     struct terminal terminal;
     terminal_examine(invocation, STDOUT_FILENO, &terminal);
     OWN_BUFFER out = {0};
-    if (summary_append(engine, run, &terminal, true, &out, err) < 0)
+    if (summary_append(engine, run, &terminal, SUMMARY_HEAD | SUMMARY_REST, &out, err) < 0)
         return -1;
     return print_checked(&out, err);
+}
+
+/* The outcome on standard output, what went wrong on standard error. */
+static int finish(const struct invocation *invocation, struct engine *engine, const char *run,
+                  struct error **err) {
+    if (print_outcome(invocation, engine, run, err) < 0)
+        return -1;
+    (void)fflush(stdout);
+    struct terminal terminal;
+    terminal_examine(invocation, STDERR_FILENO, &terminal);
+    OWN_BUFFER wrong = {0};
+    if (summary_append(engine, run, &terminal, SUMMARY_WRONG, &wrong, err) < 0)
+        return -1;
+    (void)fputs(buffer_text(&wrong), stderr);
+    return 0;
 }
 
 int follow_run(const struct invocation *invocation, struct engine *engine, const char *run,
@@ -97,7 +122,7 @@ int follow_run(const struct invocation *invocation, struct engine *engine, const
     if (bad < 0)
         return -1;
     if (drive.interrupted) {
-        tell_interrupted(invocation, run);
+        tell_interrupted(invocation, engine, run);
         return 128 + drive.interrupted;
     }
     return finish(invocation, engine, run, err) < 0 ? -1 : status_of_state(state);
@@ -140,8 +165,7 @@ static int wait_for_driver(struct engine *engine, pid_t child, const char *log,
     return 0;
 }
 
-int follow_detach(const struct invocation *invocation, struct engine *engine, const char *run,
-                  struct error **err) {
+int follow_detach(struct engine *engine, const char *run, struct error **err) {
     OWN_STRING log = NULL;
     OWN_FD fd = open_drive_log(engine, run, &log, err);
     if (fd < 0)
@@ -164,9 +188,9 @@ int follow_detach(const struct invocation *invocation, struct engine *engine, co
     return wait_for_driver(engine, child, log, err);
 }
 
-static int detached(const struct invocation *invocation, struct engine *engine, const char *run,
-                    struct error **err) {
-    if (follow_detach(invocation, engine, run, err) < 0)
+int follow_in_background(const struct invocation *invocation, struct engine *engine,
+                         const char *run, struct error **err) {
+    if (follow_detach(engine, run, err) < 0)
         return -1;
     if (given_flag(invocation, "json")) {
         OWN_JSON status = engine_status(engine, run, err);
@@ -192,6 +216,6 @@ int follow_command(const struct invocation *invocation, struct engine *engine, c
         return STATUS_SUCCEEDED;
     }
     if (given_flag(invocation, "detach"))
-        return detached(invocation, engine, run, err);
+        return follow_in_background(invocation, engine, run, err);
     return follow_run(invocation, engine, run, false, err);
 }

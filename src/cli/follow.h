@@ -18,15 +18,22 @@ int follow_run(const struct invocation *invocation, struct engine *engine, const
                bool wait, struct error **err) MUST_CHECK;
 /* Starts a program in the background that drives `run`; its messages go to drive.log in the run's
  * folder. Returns when it drives, or with its reason when it does not. */
-int follow_detach(const struct invocation *invocation, struct engine *engine, const char *run,
-                  struct error **err) MUST_CHECK;
+int follow_detach(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
+/* The same for --detach: prints the run's name, or its status as JSON. Returns the exit status. */
+int follow_in_background(const struct invocation *invocation, struct engine *engine,
+                         const char *run, struct error **err) MUST_CHECK;
 /* After a command was given that lets tasks run: --detach, or someone who drives already, or here.
  * Returns the exit status. */
 int follow_command(const struct invocation *invocation, struct engine *engine, const char *run,
                    struct error **err) MUST_CHECK;
 
-/* What came of a run, for people: state, outputs, failures, what waits and how to go on. */
+/* What came of a run, for people. */
+enum summary_part {
+    SUMMARY_HEAD = 1,  /* its state */
+    SUMMARY_WRONG = 2, /* errors, warnings and failures */
+    SUMMARY_REST = 4,  /* what waits, how to go on, outputs */
+};
 int summary_append(struct engine *engine, const char *run, const struct terminal *terminal,
-                   bool with_head, struct buffer *out, struct error **err) MUST_CHECK;
+                   unsigned parts, struct buffer *out, struct error **err) MUST_CHECK;
 
 #endif

@@ -29,7 +29,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
     bool dry_run = given_flag(invocation, "dry-run");
     OWN_ENGINE engine = NULL;
     struct gc_report found = {0};
-    if (session_open(invocation, dry_run, &engine, err) < 0)
+    if (session_open(invocation, dry_run ? SESSION_ASK : SESSION_CHANGE, &engine, err) < 0)
         return -1;
     if (engine_gc(engine, older_than, dry_run, &found, err) < 0)
         return -1;

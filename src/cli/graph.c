@@ -57,7 +57,7 @@ static int draw(const struct invocation *invocation, const struct pipeline *pipe
 static int handle_run(const struct invocation *invocation, const char *given, struct error **err) {
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
-    if (session_open(invocation, true, &engine, err) < 0 ||
+    if (session_open(invocation, SESSION_ASK, &engine, err) < 0 ||
         engine_find_run(engine, given, &run, err) < 0)
         return -1;
     OWN_PIPELINE pipeline = engine_pipeline(engine, run, err);
@@ -80,7 +80,8 @@ static int handle(const struct invocation *invocation, struct error **err) {
         return handle_run(invocation, run, err);
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
-    OWN_PIPELINE pipeline = session_load(path, &diagnostics, &problem);
+    OWN_PIPELINE pipeline =
+        session_load(invocation, path, NULL, true, NULL, &diagnostics, &problem);
     if (!pipeline) {
         if (diagnostics.errors == 0)
             session_print_error(problem);
@@ -104,6 +105,7 @@ static const struct option_entry options[] = {
      .value = "RUN",
      .complete = COMPLETE_RUN,
      .help = "draw the pipeline of a run, with the states of its steps"},
+    SESSION_PLUGINS_OPTION,
 };
 
 const struct command command_graph = {

@@ -128,13 +128,37 @@ static int follow(const struct reader *reader, struct error **err) {
     }
 }
 
+/* Of a MedPerf workflow: what the Python functions of its `next` printed last lies beside the log.
+ */
+static int show_conditions(const struct reader *reader, const char *log, struct error **err) {
+    OWN_STRING stem = memory_copy_bytes(log, strlen(log) - strlen(".log"));
+    char *dot = stem ? strrchr(stem, '.') : NULL;
+    if (dot)
+        *dot = '\0';
+    OWN_STRING path = stem ? memory_format("%s.next.log", stem) : NULL;
+    off_t offset = 0;
+    if (!path)
+        return error_set_memory(err);
+    if (!file_exists(AT_FDCWD, path))
+        return 0;
+    OWN_FD fd = file_open(AT_FDCWD, path, O_RDONLY, 0, err);
+    if (fd < 0)
+        return -1;
+    tell(reader->invocation, "the conditions of its `next` printed, when they were asked last:\n");
+    return copy_from(reader, fd, &offset, err);
+}
+
 static int show(const struct reader *reader, const json_t *attempt, struct error **err) {
     OWN_STRING path = log_path(reader, attempt, err);
     if (!path)
         return -1;
     OWN_FD fd = file_open(AT_FDCWD, path, O_RDONLY, 0, err);
     off_t offset = 0;
-    return fd < 0 ? -1 : copy_from(reader, fd, &offset, err);
+    if (fd < 0 || copy_from(reader, fd, &offset, err) < 0)
+        return -1;
+    if (offset == 0)
+        tell(reader->invocation, "%s printed nothing\n", reader->where);
+    return show_conditions(reader, path, err);
 }
 
 static int no_attempt(const json_t *task, int64_t number, const struct reader *reader,
@@ -155,7 +179,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
         (*err)->code = ERROR_USAGE;
         return error_wrap(err, "--attempt");
     }
-    if (session_open_run(invocation, true, &engine, &run, err) < 0)
+    if (session_open_run(invocation, SESSION_ASK, &engine, &run, err) < 0)
         return -1;
     struct reader reader = {invocation, engine, run, given_argument(invocation, 1),
                             given_flag(invocation, "raw") || !isatty(STDOUT_FILENO)};

@@ -5,7 +5,7 @@
 static int handle(const struct invocation *invocation, struct error **err) {
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
-    if (session_open_run(invocation, false, &engine, &run, err) < 0)
+    if (session_open_run(invocation, SESSION_CHANGE, &engine, &run, err) < 0)
         return -1;
     if (engine_retry(engine, run, given_argument(invocation, 1), err) < 0)
         return -1;
@@ -22,7 +22,10 @@ const struct command command_retry = {
     .description =
         "Failed and cancelled tasks, and those that never ran because of them, are run again; what "
         "succeeded stays. The run goes on here, with progress, unless another program drives the "
-        "home: then that one goes on with it.",
+        "home: then that one goes on with it.\n"
+        "\n"
+        "A run keeps the pipeline that it was made from. After an edit of the file, use \"glovebox "
+        "run\" again: what was done before and is still the same is reused.",
     .examples = "# After the cause is gone\n"
                 "glovebox retry last\n"
                 "# Only one task\n"

@@ -1,4 +1,5 @@
 /* glovebox run */
+#include "cli/crate.h"
 #include "cli/follow.h"
 #include "cli/private-command.h"
 #include "cli/session.h"
@@ -127,11 +128,13 @@ static int print_plan(const struct invocation *invocation, const struct pipeline
 /* Everything that must be right before anything starts. */
 struct request {
     struct pipeline *pipeline;
+    struct crate crate; /* where it came from, or empty */
     json_t *parameters, *inputs;
 };
 
 static void request_release(struct request *request) {
     pipeline_free(request->pipeline);
+    crate_release(&request->crate);
     json_cleanup(&request->parameters);
     json_cleanup(&request->inputs);
 }
@@ -145,11 +148,17 @@ static int prepare(const struct invocation *invocation, struct request *request,
     OWN_JSON inputs = given_pairs(invocation, "input", err);
     if (!inputs)
         return -1;
+    OWN_POLICY policy = NULL;
+    if (session_read_policy(invocation, &policy, err) < 0)
+        return -1;
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
     OWN_ERROR second = NULL;
-    request->pipeline = session_load(given_argument(invocation, 0), &diagnostics, &problem);
+    request->pipeline = session_load(invocation, given_argument(invocation, 0), policy, false,
+                                     &request->crate, &diagnostics, &problem);
     if (request->pipeline) {
+        if (crate_fill(&request->crate, request->pipeline, parameters, inputs, err) < 0)
+            return -1;
         request->parameters =
             pipeline_bind_parameters(request->pipeline, parameters, &diagnostics, &problem);
         request->inputs = pipeline_bind_inputs(request->pipeline, inputs, &diagnostics,
@@ -164,11 +173,15 @@ static int prepare(const struct invocation *invocation, struct request *request,
     return STATUS_INVALID;
 }
 
-static const char **only_steps(const struct invocation *invocation, size_t *ret_count) {
-    const char **only = memory_array(invocation->option_count + 1, sizeof(*only));
-    size_t position = 0, count = 0;
+static const char **only_steps(const struct invocation *invocation, const struct crate *crate,
+                               size_t *ret_count) {
+    size_t position = 0, count = 0, recorded = json_array_size(crate->only);
+    const char **only = memory_array(invocation->option_count + recorded + 1, sizeof(*only));
     for (const char *step; only && (step = given_next(invocation, "only", &position));)
         only[count++] = step;
+    if (only && !count)
+        for (; count < recorded; count++)
+            only[count] = json_string_value(json_array_get(crate->only, count));
     *ret_count = count;
     return only;
 }
@@ -176,7 +189,7 @@ static const char **only_steps(const struct invocation *invocation, size_t *ret_
 static int create(const struct invocation *invocation, struct engine *engine,
                   const struct request *request, char **ret_name, struct error **err) {
     size_t only_count = 0;
-    OWN_MEMORY(const char *) only = only_steps(invocation, &only_count);
+    OWN_MEMORY(const char *) only = only_steps(invocation, &request->crate, &only_count);
     const char *folder = given_value(invocation, "output", NULL);
     OWN_STRING output = folder ? absolute_path(folder, err) : NULL;
     if (folder && !output)
@@ -189,21 +202,10 @@ static int create(const struct invocation *invocation, struct engine *engine,
                               .from = given_value(invocation, "from", NULL),
                               .only = only,
                               .only_count = only_count,
-                              .no_reuse = given_flag(invocation, "no-reuse")};
+                              .no_reuse = given_flag(invocation, "no-reuse"),
+                              .files = request->crate.files,
+                              .recorded = request->crate.recorded};
     return engine_create_run(engine, request->pipeline, &run, ret_name, err);
-}
-
-static int run_detached(const struct invocation *invocation, struct engine *engine, const char *run,
-                        struct error **err) {
-    if (follow_detach(invocation, engine, run, err) < 0)
-        return -1;
-    if (given_flag(invocation, "json")) {
-        OWN_JSON status = engine_status(engine, run, err);
-        return !status || print_json(status, false, err) < 0 ? -1 : STATUS_SUCCEEDED;
-    }
-    printf("%s\n", run);
-    tell(invocation, "it runs in the background; \"glovebox status %s\" says how far it is\n", run);
-    return STATUS_SUCCEEDED;
 }
 
 static int handle(const struct invocation *invocation, struct error **err) {
@@ -219,7 +221,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
                    : STATUS_SUCCEEDED;
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
-    if (session_open(invocation, false, &engine, err) < 0)
+    if (session_open(invocation, SESSION_MAKE, &engine, err) < 0)
         return -1;
     OWN_ERROR problem = NULL;
     if (create(invocation, engine, &request, &run, &problem) < 0) {
@@ -231,12 +233,14 @@ static int handle(const struct invocation *invocation, struct error **err) {
         return STATUS_INVALID;
     }
     if (given_flag(invocation, "detach"))
-        return run_detached(invocation, engine, run, err);
+        return follow_in_background(invocation, engine, run, err);
     return follow_run(invocation, engine, run, given_flag(invocation, "wait"), err);
 }
 
 static const struct argument_entry arguments[] = {
-    {.name = "PIPELINE", .help = "a pipeline file", .complete = COMPLETE_FILE},
+    {.name = "PIPELINE",
+     .help = "a pipeline file, or the folder of a run or a copy of it (an RO-Crate)",
+     .complete = COMPLETE_FILE},
 };
 static const struct option_entry options[] = {
     {.name = "input",
@@ -262,6 +266,7 @@ static const struct option_entry options[] = {
      .value = "STEP",
      .help = "run only this step and what it needs",
      .repeats = true},
+    SESSION_PLUGINS_OPTION,
     {.name = "no-reuse", .help = "run everything anew, even if nothing changed"},
     {.name = "wait", .help = "go on waiting for people instead of ending with status 4"},
     {.name = "detach", .letter = 'd', .help = "run in the background; print the run's name"},
@@ -283,13 +288,20 @@ const struct command command_run = {
         "\n"
         "Ctrl-C leaves the run: the tasks that run go on, nothing new starts, and \"glovebox "
         "resume\" takes it up again. \"glovebox cancel\" stops it. Nothing that was done is lost "
-        "either way, nor when this program is killed.",
+        "either way, nor when this program is killed.\n"
+        "\n"
+        "A run leaves an RO-Crate in its folder. Given such a folder (or a copy, anywhere), the "
+        "same pipeline runs again with the same parameters and inputs, except for those that are "
+        "given; inputs that are written to must be given. At the end it says which inputs and "
+        "outputs are as they were recorded.",
     .examples = "# Run a pipeline on a folder of images\n"
                 "glovebox run pipelines/covidnet.yaml -i scans=lungs -o results\n"
                 "# Use another model\n"
                 "glovebox run pipelines/covidnet.yaml -i scans=lungs -p model=net.onnx\n"
                 "# Start it in the background, from a script\n"
-                "run=$(glovebox run --detach pipelines/hello.yaml)\n",
+                "run=$(glovebox run --detach pipelines/hello.yaml)\n"
+                "# Run again what somebody else ran, on this machine's copy of the images\n"
+                "glovebox run their-run -i scans=lungs\n",
     COMMAND_ARGUMENTS(arguments),
     COMMAND_OPTIONS(options),
     .handle = handle,

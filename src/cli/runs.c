@@ -75,7 +75,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
     OWN_ENGINE engine = NULL;
     OWN_ERROR problem = NULL;
     OWN_JSON runs = NULL;
-    if (session_open(invocation, true, &engine, &problem) == 0)
+    if (session_open(invocation, SESSION_ASK, &engine, &problem) == 0)
         runs = engine_runs(engine, (unsigned)most, &problem);
     else if (problem && problem->code == ERROR_NOT_FOUND)
         runs = json_array(); /* no home yet: no runs yet */

@@ -1,5 +1,7 @@
+/* What commands begin with: a home, a run, a pipeline. */
 #include "cli/session.h"
 
+#include "cli/crate.h"
 #include "cli/terminal.h"
 #include "compute/compute.h"
 #include "tools/tools.h"
@@ -7,30 +9,21 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-int session_open(const struct invocation *invocation, bool read_only, struct engine **ret,
+int session_open(const struct invocation *invocation, enum session_use use, struct engine **ret,
                  struct error **err) {
     OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), err);
     if (!home)
         return -1;
-    struct engine_options options = {.home = home, .read_only = read_only};
+    struct engine_options options = {
+        .home = home, .read_only = use == SESSION_ASK, .make = use == SESSION_MAKE};
     return engine_open(&options, ret, err);
 }
 
-int session_open_run(const struct invocation *invocation, bool read_only, struct engine **ret,
+int session_open_run(const struct invocation *invocation, enum session_use use, struct engine **ret,
                      char **ret_run, struct error **err) {
-    OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), err);
-    if (!home)
-        return -1;
-    /* Opening would make it, for a run that cannot be in it. */
-    if (!file_exists(AT_FDCWD, home)) {
-        error_set(err, ERROR_NOT_FOUND, "there are no runs: %s does not exist", home);
-        return error_hint(err, "--home or GLOVEBOX_HOME names the home that the run is in");
-    }
-    struct engine_options options = {.home = home, .read_only = read_only};
     OWN_ENGINE engine = NULL;
-    if (engine_open(&options, &engine, err) < 0)
-        return -1;
-    if (engine_find_run(engine, given_argument(invocation, 0), ret_run, err) < 0)
+    if (session_open(invocation, use, &engine, err) < 0 ||
+        engine_find_run(engine, given_argument(invocation, 0), ret_run, err) < 0)
         return -1;
     *ret = take(&engine);
     return 0;
@@ -45,8 +38,22 @@ static bool can_run_images(void) {
     return false;
 }
 
-struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
-                              struct error **err) {
+static int site_allows(const void *context, const char *key, const char *value,
+                       struct error **err) {
+    return policy_allows(context, key, value, err);
+}
+
+/* Without a home (nobody's, as in a container) there is still the site's. */
+int session_read_policy(const struct invocation *invocation, struct policy **ret,
+                        struct error **err) {
+    OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), NULL);
+    return policy_read(home ? home : "/nonexistent", ret, err);
+}
+
+struct pipeline *session_load(const struct invocation *invocation, const char *path,
+                              const struct policy *policy, bool only_warn, struct crate *ret_crate,
+                              struct diagnostics *diagnostics, struct error **err) {
+    struct pipeline_site site = {site_allows, policy, only_warn};
     OWN_MEMORY(const char *) names = memory_array(tool_count, sizeof(*names));
     if (!names) {
         error_set_memory(err);
@@ -55,13 +62,26 @@ struct pipeline *session_load(const char *path, struct diagnostics *diagnostics,
     for (size_t i = 0; i < tool_count; i++)
         names[i] = tools[i]->name;
     struct pipeline_options options = {
+        .site = policy ? &site : NULL,
         .tools = names,
         .tool_count = tool_count,
+        .check_tool = tool_check,
         .can_run_images = can_run_images(),
         .image_remedy = "this version of glovebox has no container driver: install a version that "
                         "has one, or make the step a tool or a command",
+        .plugin_folder = given_value(invocation, "plugins", NULL),
     };
-    return pipeline_load(path, &options, diagnostics, err);
+    if (!crate_is_one(path))
+        return pipeline_load(path, &options, diagnostics, err);
+    OWN_CRATE crate = {0};
+    if (crate_read(path, &crate, err) < 0)
+        return NULL;
+    struct pipeline *pipeline = crate_pipeline(&crate, &options, err);
+    if (pipeline && ret_crate) {
+        *ret_crate = crate;
+        crate = (struct crate){0};
+    }
+    return pipeline;
 }
 
 int session_print_diagnostics(const struct invocation *invocation,

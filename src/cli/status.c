@@ -19,7 +19,7 @@ static int print_status(const struct invocation *invocation, struct engine *engi
     terminal.height = 10000; /* it scrolls: every step is shown */
     OWN_BUFFER out = {0};
     progress_draw(status, &terminal, clock_wall(), &out);
-    if (summary_append(engine, run, &terminal, false, &out, err) < 0)
+    if (summary_append(engine, run, &terminal, SUMMARY_WRONG | SUMMARY_REST, &out, err) < 0)
         return -1;
     return print_checked(&out, err);
 }
@@ -55,7 +55,7 @@ static int watch(const struct invocation *invocation, struct engine *engine, con
 static int handle(const struct invocation *invocation, struct error **err) {
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
-    if (session_open_run(invocation, true, &engine, &run, err) < 0)
+    if (session_open_run(invocation, SESSION_ASK, &engine, &run, err) < 0)
         return -1;
     if (given_flag(invocation, "follow") && watch(invocation, engine, run, err) < 0)
         return -1;

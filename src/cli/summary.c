@@ -122,7 +122,12 @@ static void failures(const struct summary *summary) {
     }
     buffer_format(summary->out, "  glovebox why %s ", summary->run);
     text_append_task_argument(summary->out, json_step(task), json_partition(task));
-    buffer_format(summary->out, "\n  glovebox retry %s\n", summary->run);
+    buffer_format(
+        summary->out,
+        "\n  glovebox retry %s\n"
+        "that tries the same once more; after an edit of the pipeline, \"glovebox run\" it "
+        "again: what is done is reused\n",
+        summary->run);
 }
 
 static void people(const struct summary *summary) {
@@ -150,18 +155,52 @@ static void people(const struct summary *summary) {
                       summary->run);
 }
 
+/* Whether a run that was made from a crate read and made the same. */
+static void recorded(const struct summary *summary) {
+    static const char *const words[] = {"as recorded", "not as recorded", "recorded, but not made"};
+    const json_t *recorded = json_object_get(summary->status, "recorded"), *item;
+    const json_t *items = json_object_get(recorded, "items");
+    for (size_t word = 0; word < ARRAY_SIZE(words); word++) {
+        bool first = true;
+        size_t i;
+        json_array_foreach(items, i, item) {
+            size_t verdict = json_is_true(json_object_get(item, "same"))      ? 0
+                             : json_is_string(json_object_get(item, "found")) ? 1
+                                                                              : 2;
+            if (verdict != word)
+                continue;
+            if (first)
+                style_text(summary->out, summary->terminal->colour,
+                           word == 0 ? STYLE_GOOD : STYLE_ASK, words[word]);
+            if (first && word == 0) {
+                buffer_append(summary->out, " in ");
+                text_append_printable(summary->out, json_get_string(recorded, "run", ""));
+            }
+            buffer_append(summary->out, first ? ": " : ", ");
+            text_append_printable(summary->out, json_get_string(item, "name", ""));
+            first = false;
+        }
+        if (!first)
+            buffer_append_char(summary->out, '\n');
+    }
+}
+
 int summary_append(struct engine *engine, const char *run, const struct terminal *terminal,
-                   bool with_head, struct buffer *out, struct error **err) {
+                   unsigned parts, struct buffer *out, struct error **err) {
     OWN_JSON status = engine_status(engine, run, err);
     if (!status)
         return -1;
     struct summary summary = {status, terminal, run, out};
     const char *state = json_get_string(status, "state", "");
-    if (with_head)
+    if (parts & SUMMARY_HEAD)
         head(&summary);
-    remarks(&summary, "problems", "problem", STYLE_BAD);
-    remarks(&summary, "warnings", "warning", STYLE_ASK);
-    failures(&summary);
+    if (parts & SUMMARY_WRONG) {
+        remarks(&summary, "problems", "error", STYLE_BAD);
+        remarks(&summary, "warnings", "warning", STYLE_ASK);
+        failures(&summary);
+    }
+    if (!(parts & SUMMARY_REST))
+        return 0;
     people(&summary);
     bool left = text_equal(state, "running") || text_equal(state, "planned");
     if (text_equal(state, "paused"))
@@ -169,5 +208,6 @@ int summary_append(struct engine *engine, const char *run, const struct terminal
     else if (left && !engine_is_driven(engine))
         buffer_format(out, "nobody drives it; it goes on with\n  glovebox resume %s\n", run);
     outputs(&summary);
+    recorded(&summary);
     return 0;
 }

@@ -79,7 +79,7 @@ static int measure(struct engine *engine, const char *run, const char *step, uns
 static int handle(const struct invocation *invocation, struct error **err) {
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
-    if (session_open_run(invocation, true, &engine, &run, err) < 0)
+    if (session_open_run(invocation, SESSION_ASK, &engine, &run, err) < 0)
         return -1;
     struct listing listing = {.json = given_flag(invocation, "json")};
     const char *step = given_value(invocation, "step", NULL);

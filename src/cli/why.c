@@ -20,7 +20,7 @@ static void detail(const json_t *one, const struct terminal *terminal, struct bu
 static int handle(const struct invocation *invocation, struct error **err) {
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
-    if (session_open_run(invocation, true, &engine, &run, err) < 0)
+    if (session_open_run(invocation, SESSION_ASK, &engine, &run, err) < 0)
         return -1;
     OWN_JSON why = engine_why(engine, run, given_argument(invocation, 1), err);
     if (!why)

@@ -43,7 +43,11 @@ struct compute_limits {
 
 /* One attempt to launch. Everything is copied by launch(). */
 struct job {
-    const char *name;  /* unique for ever on this compute: [A-Za-z0-9._-]{1,100} */
+    const char *name; /* unique for ever on this compute: [A-Za-z0-9._-]{1,100} */
+    /* Starts when the job of this name has ended, however it ended; at once when it is unknown or
+     * over. So the next one is at hand without waiting for this program. NULL: at once. Only where
+     * the driver `chains`. */
+    const char *after;
     const char *image; /* container steps; NULL for host programs */
     const char *const
         *arguments; /* argv, NULL-terminated; argv[0] is looked up in the box's PATH */
@@ -69,8 +73,7 @@ struct exit_report {
     uint64_t peak_memory;         /* bytes, 0: unknown */
     int64_t cpu_user, cpu_system; /* microseconds */
     const char *detail;           /* a sentence for people, or "" */
-    const char
-        *weaker; /* a sentence when a limit that was asked for could not be held here, or "" */
+    const char *weaker;  /* a sentence when the box is weaker than it should be, here, or "" */
     const char *sandbox; /* how it was shut in, for the run's record: words such as "namespaces:
                             mount,pid,ipc,uts,net; seccomp; memory: cgroup", or "" */
 };
@@ -98,6 +101,7 @@ enum job_state { JOB_UNKNOWN, JOB_PENDING, JOB_RUNNING, JOB_EXITED };
 struct driver {
     const char *name;
     bool runs_images; /* can run steps of type container */
+    bool chains;      /* holds a job back until another has ended: see struct job */
     int (*open)(const struct compute_host *host, struct compute **ret, struct error **err);
     void (*close)(struct compute *compute); /* leaves jobs running; accepts NULL */
     /* Hands a job over. Success means that the driver now answers for the name: it will call

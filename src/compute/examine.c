@@ -163,7 +163,8 @@ static int judge_box(struct compute_checks *checks, const char *sandbox, struct 
         bad = bad ? bad
                   : add(checks, "task user", other ? CHECK_OK : CHECK_LIMITED,
                         other ? "tasks run as an unprivileged user, owners are mapped"
-                              : "tasks run as root without capabilities: the home's file system "
+                              : "tasks run as root (uid 0) without capabilities: the home's file "
+                                "system "
                                 "cannot map owners",
                         other ? NULL
                               : "keep the home on ext4, XFS or Btrfs, or run glovebox as an "

@@ -1,3 +1,4 @@
+/* Jobs as messages to a keeper, and its records as sentences for people. */
 #include "compute/private-link.h"
 
 #include <ctype.h>
@@ -21,7 +22,7 @@ static uint32_t count_texts(const char *const *texts) {
 }
 
 static int check_job(const struct job *job, struct error **err) {
-    if (check_name(job->name, err) < 0)
+    if (check_name(job->name, err) < 0 || (job->after && check_name(job->after, err) < 0))
         return -1;
     uint32_t arguments = count_texts(job->arguments);
     if (arguments == 0)
@@ -69,6 +70,7 @@ static struct launch_message header_of(const struct job *job) {
                                      .timeout = limits->timeout,
                                      .grace = limits->grace};
     (void)snprintf(message.name, sizeof(message.name), "%s", job->name);
+    (void)snprintf(message.after, sizeof(message.after), "%s", job->after ? job->after : "");
     if (job->network && text_equal(job->network, "host"))
         message.flags |= LAUNCH_HOST_NETWORK;
     return message;
@@ -167,7 +169,9 @@ void describe_sandbox(const struct record *record, struct buffer *ret) {
         buffer_append(ret, flags & SANDBOX_NETWORK ? "" : "; network: the host's");
         buffer_append(ret, "; no capabilities; no new privileges");
         buffer_append(ret, flags & SANDBOX_SECCOMP ? "; seccomp" : "; no seccomp");
-        buffer_append(ret, flags & SANDBOX_OTHER_USER ? "; unprivileged user" : "; caller's user");
+        buffer_append(ret, flags & SANDBOX_OTHER_USER ? "; unprivileged user"
+                           : flags & SANDBOX_ROOT     ? "; uid 0 (no mapped owners to be had)"
+                                                      : "; caller's user");
         buffer_append(ret, flags & SANDBOX_MAPPED ? "; mapped owners" : "");
     } else if (record->type == RECORD_EXITED) {
         buffer_append(ret, "no box");
@@ -187,14 +191,18 @@ void describe_sandbox(const struct record *record, struct buffer *ret) {
         buffer_append(ret, "; processes: rlimit of the user");
 }
 
-const char *describe_weaker(const struct record *record) {
-    bool memory = record->sandbox & SANDBOX_MEMORY_PROCESS,
-         cpu = record->sandbox & SANDBOX_CPU_NONE;
-    if (memory && cpu)
-        return "no cgroup is to be had here: memory is limited for each process alone, and "
-               "processor "
-               "time is not limited";
-    if (memory)
-        return "no memory cgroup is to be had here: memory is limited for each process alone";
-    return cpu ? "no cpu cgroup is to be had here: processor time is not limited" : "";
+void describe_weaker(const struct record *record, struct buffer *ret) {
+    static const struct {
+        uint32_t flag;
+        const char *text;
+    } texts[] = {
+        {SANDBOX_MEMORY_PROCESS,
+         "no memory cgroup is to be had here: memory is limited for each process alone"},
+        {SANDBOX_CPU_NONE, "no cpu cgroup is to be had here: processor time is not limited"},
+        {SANDBOX_ROOT, "a file system here cannot map owners: tasks run as uid 0, without "
+                       "capabilities"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        if (record->sandbox & texts[i].flag)
+            buffer_format(ret, "%s%s", ret->size ? "; " : "", texts[i].text);
 }

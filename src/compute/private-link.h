@@ -49,7 +49,7 @@ int launch_encode(const struct job *job, struct buffer *ret, struct error **err)
 /* The report's sentences, made from a record. */
 void describe_detail(const struct record *record, struct buffer *ret);
 void describe_sandbox(const struct record *record, struct buffer *ret);
-const char *describe_weaker(const struct record *record);
+void describe_weaker(const struct record *record, struct buffer *ret);
 
 /* filter.c: the system-call filter of a box, as a MESSAGE_FILTER ready to send. */
 int filter_message(struct buffer *ret, struct error **err) MUST_CHECK;

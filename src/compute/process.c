@@ -66,12 +66,14 @@ static void hold_links(struct compute *compute) {
 static void report(struct compute *compute, struct known *known) {
     OWN_BUFFER detail = {0};
     OWN_BUFFER sandbox = {0};
+    OWN_BUFFER weaker = {0};
     const struct record record = known->record; /* the callee may forget the name */
     if (known->refusal)
         buffer_append(&detail, known->refusal);
     else
         describe_detail(&record, &detail);
     describe_sandbox(&record, &sandbox);
+    describe_weaker(&record, &weaker);
     struct exit_report exit = {.name = record.name,
                                .cause = (enum cause)record.cause,
                                .exit_code = record.exit_code,
@@ -82,7 +84,7 @@ static void report(struct compute *compute, struct known *known) {
                                .cpu_user = record.cpu_user,
                                .cpu_system = record.cpu_system,
                                .detail = buffer_text(&detail),
-                               .weaker = describe_weaker(&record),
+                               .weaker = buffer_text(&weaker),
                                .sandbox = buffer_text(&sandbox)};
     known->reported = true;
     compute->waiting[known->boxed]--;
@@ -209,7 +211,8 @@ static void lose(struct compute *compute, bool boxed, bool only_unwritten) {
         known->record.cause = CAUSE_LOST;
         known->record.exit_code = -1;
         known->record.remark = REMARK_KEEPER_DIED;
-        known->record.ended = clock_wall();
+        int64_t now = clock_wall();
+        known->record.ended = now > known->record.started ? now : known->record.started;
         make_ready(compute, known);
     }
 }
@@ -481,6 +484,7 @@ static int process_capacity(struct compute *compute, struct compute_capacity *re
 
 const struct driver driver_process = {.name = "process",
                                       .runs_images = false,
+                                      .chains = true,
                                       .open = process_open,
                                       .close = process_close,
                                       .launch = process_launch,

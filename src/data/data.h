@@ -21,6 +21,7 @@ struct manifest_entry {
     enum entry_kind kind;
     bool executable;
     uint64_t size;
+    int64_t modified;            /* ns, when it was listed; no part of any digest */
     uint8_t digest[SHA256_SIZE]; /* of the content, or of a link's target; zero for directories */
 };
 struct manifest {
@@ -28,6 +29,7 @@ struct manifest {
     struct manifest_entry *entries; /* in order of path components, parents first */
     size_t count, capacity;
     uint64_t bytes;
+    size_t ignored; /* sockets, FIFOs and devices */
 };
 #define MANIFEST_MAXIMUM_ENTRIES ((size_t)8 << 20)
 #define MANIFEST_MAXIMUM_MEMORY  ((size_t)2 << 30)
@@ -57,9 +59,14 @@ void manifest_cleanup(struct manifest **manifest);
  * nothing at `path`. */
 bool manifest_digest(const struct manifest *manifest, const char *path,
                      uint8_t digest[SHA256_SIZE]);
+/* ERROR_INVALID when a file at or below `path` is not what it was when the manifest was built, by
+ * its size and time. Looks at *budget files at most, and counts them down. */
+int manifest_check_unchanged(const struct manifest *manifest, const char *root, const char *path,
+                             size_t *budget, struct error **err) MUST_CHECK;
 /* The entry at `path`, or NULL. */
 const struct manifest_entry *manifest_find(const struct manifest *manifest, const char *path);
-/* Text form, a line an entry: "f 0644|0755 SIZE SHA256 PATH\n"; written atomically. */
+/* Text form, a line an entry: "f 0644|0755 SIZE SHA256 PATH\n". Not synced: that is up to
+ * whoever puts it in its place. */
 int manifest_write(const struct manifest *manifest, int directory, const char *path,
                    struct error **err) MUST_CHECK;
 struct manifest *manifest_read(int directory, const char *path, struct error **err) MUST_CHECK;
@@ -71,7 +78,8 @@ struct partition {
     const char *path;         /* of the item, relative to the listed root; "" for none */
     const char *const *files; /* DICOM: the item's files, relative to the root; else NULL */
     size_t file_count;
-    json_t *item; /* for expressions: a string, or an object; owned by the list */
+    unsigned line; /* CSV: where it stands; else 0 */
+    json_t *item;  /* for expressions: a string, or an object; owned by the list */
 };
 struct partition_list {
     struct arena *arena;

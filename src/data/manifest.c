@@ -1,3 +1,4 @@
+/* Manifests: the files of a folder with sizes and digests, and what is the same. */
 #include "digest-cache.h"
 
 #include <errno.h>
@@ -53,6 +54,10 @@ static struct manifest_entry *add(struct manifest *manifest, const char *path, s
     return entry;
 }
 
+static int64_t modified_of(const struct stat *status) {
+    return (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec;
+}
+
 static int add_file(struct build *build, int directory, const char *name, const char *path,
                     const struct stat *status, struct error **err) {
     struct manifest_entry *entry = add(build->manifest, path, err);
@@ -61,6 +66,7 @@ static int add_file(struct build *build, int directory, const char *name, const 
     entry->kind = ENTRY_FILE;
     entry->executable = status->st_mode & 0111;
     entry->size = (uint64_t)status->st_size;
+    entry->modified = modified_of(status);
     build->manifest->bytes += entry->size;
     if (build->flags & MANIFEST_NAMES_ONLY)
         return 0;
@@ -108,6 +114,7 @@ static int visit(const struct tree_entry *found, void *context, enum tree_verdic
     if (strict)
         return error_set(err, ERROR_DENIED,
                          "something that is not a file, directory or link is among the outputs");
+    build->manifest->ignored++;
     return 0;
 }
 
@@ -194,6 +201,38 @@ bool manifest_digest(const struct manifest *manifest, const char *path,
     return true;
 }
 
+static int check_entry(const struct manifest_entry *entry, const char *root, struct error **err) {
+    OWN_STRING path = *entry->path ? path_join(root, entry->path) : memory_copy_string(root);
+    struct stat status;
+    if (!path)
+        return error_set_memory(err);
+    if (lstat(path, &status) < 0)
+        return error_set(err, ERROR_INVALID, "a file is gone");
+    if (*entry->path && !S_ISREG(status.st_mode))
+        return error_set(err, ERROR_INVALID, "a file is none any more");
+    if (S_ISREG(status.st_mode) &&
+        ((uint64_t)status.st_size != entry->size || modified_of(&status) != entry->modified))
+        return error_set(err, ERROR_INVALID, "a file is not what it was");
+    return 0;
+}
+
+int manifest_check_unchanged(const struct manifest *manifest, const char *root, const char *path,
+                             size_t *budget, struct error **err) {
+    size_t length = strlen(path);
+    for (size_t at = lower_bound(manifest, path); at < manifest->count && *budget; at++) {
+        const struct manifest_entry *entry = &manifest->entries[at];
+        if (length && (strncmp(entry->path, path, length) != 0 ||
+                       (entry->path[length] && entry->path[length] != '/')))
+            break;
+        if (entry->kind != ENTRY_FILE)
+            continue;
+        --*budget;
+        if (check_entry(entry, root, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* Names may hold anything but NUL: '\n' and '\\' are escaped so that a line stays a line. */
 static void append_escaped(struct buffer *buffer, const char *path) {
     for (; *path; path++) {
@@ -220,7 +259,11 @@ int manifest_write(const struct manifest *manifest, int directory, const char *p
     }
     if (buffer_check(&text, err) < 0)
         return -1;
-    return file_write_atomic(directory, path, buffer_text(&text), text.size, 0644, err);
+    OWN_FD fd = file_open(directory, path, O_WRONLY | O_CREAT | O_TRUNC, 0644, err);
+    if (fd < 0)
+        return -1;
+    return file_write_all(fd, buffer_text(&text), text.size, err) < 0 ? error_wrap(err, "manifest")
+                                                                      : 0;
 }
 
 static int read_line(struct manifest *manifest, char *line, struct error **err) {

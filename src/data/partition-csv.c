@@ -19,8 +19,10 @@ static int read_field(struct csv *csv, struct buffer *field, bool *last, struct 
     if (*csv->at == '"') {
         unsigned opened = csv->line;
         for (csv->at++;; csv->at++) {
-            if (!*csv->at)
-                return error_set(err, ERROR_INVALID, "line %u: a quote is never closed", opened);
+            if (!*csv->at) {
+                error_set(err, ERROR_INVALID, "line %u: a quote is never closed", opened);
+                return error_hint(err, "a quote inside a field is written twice: \"\"");
+            }
             if (*csv->at == '"' && *++csv->at != '"')
                 break;
             csv->line += *csv->at == '\n';
@@ -35,8 +37,10 @@ static int read_field(struct csv *csv, struct buffer *field, bool *last, struct 
     if (*csv->at == '\r' && csv->at[1] == '\n')
         csv->at++;
     *last = !*csv->at || *csv->at == '\n' || *csv->at == '\r';
-    if (!*last && *csv->at != csv->separator)
-        return error_set(err, ERROR_INVALID, "line %u: text after a closing quote", csv->line);
+    if (!*last && *csv->at != csv->separator) {
+        error_set(err, ERROR_INVALID, "line %u: text after a closing quote", csv->line);
+        return error_hint(err, "a quote inside a field is written twice: \"\"");
+    }
     csv->line += *last;
     csv->at += *csv->at != '\0';
     return buffer_check(field, err);
@@ -45,15 +49,18 @@ static int read_field(struct csv *csv, struct buffer *field, bool *last, struct 
 static int read_record(struct csv *csv, json_t *record, struct error **err) {
     OWN_BUFFER field = {.maximum = 1 << 20};
     bool last = false;
+    unsigned line = csv->line;
     while (!last) {
         if (read_field(csv, &field, &last, err) < 0)
             return -1;
         if (json_array_size(record) >= COLUMNS_MAXIMUM)
             return error_set(err, ERROR_LIMIT, "more than %d columns", COLUMNS_MAXIMUM);
+        if (!text_is_utf8(buffer_text(&field), field.size)) {
+            error_set(err, ERROR_INVALID, "line %u: not UTF-8", line);
+            return error_hint(err, "save the file as UTF-8");
+        }
         json_t *text = json_string(buffer_text(&field));
-        if (!text)
-            return error_set(err, ERROR_INVALID, "line %u: not UTF-8", csv->line);
-        if (json_array_append_new(record, text) < 0)
+        if (!text || json_array_append_new(record, text) < 0)
             return error_set_memory(err);
     }
     return 0;
@@ -80,28 +87,37 @@ static int key_column(const struct fan *fan, const json_t *header, size_t *ret,
                       struct error **err) {
     const char *names[COLUMNS_MAXIMUM];
     size_t count = json_array_size(header);
+    bool found = !fan->key;
     *ret = 0;
     for (size_t i = 0; i < count; i++) {
         names[i] = json_string_value(json_array_get(header, i));
+        for (size_t n = 0; n < i; n++)
+            if (*names[i] && text_equal(names[i], names[n])) {
+                error_set(err, ERROR_INVALID, "columns %zu and %zu have the same name", n + 1,
+                          i + 1);
+                return error_hint(err, "rename one of them in the first line");
+            }
         if (fan->key && text_equal(names[i], fan->key)) {
             *ret = i;
-            return 0;
+            found = true;
         }
     }
-    if (!fan->key)
+    if (found)
         return 0;
     error_set(err, ERROR_INVALID, "there is no column \"%s\"", fan->key);
     const char *near = text_nearest(fan->key, names, count);
-    if (near && *near)
-        error_hint(err, "did you mean \"%s\"?", near);
-    return -1;
+    return near && *near ? error_hint(err, "did you mean \"%s\"?", near)
+                         : error_hint(err, "the first line names the columns; case matters");
 }
 
 static int add_row(struct partition_list *list, const json_t *header, const json_t *record,
                    size_t key, unsigned line, struct error **err) {
-    if (json_array_size(record) != json_array_size(header))
-        return error_set(err, ERROR_INVALID, "line %u: %zu fields, but the first line names %zu",
-                         line, json_array_size(record), json_array_size(header));
+    if (json_array_size(record) != json_array_size(header)) {
+        error_set(err, ERROR_INVALID,
+                  "line %u: number of fields: %zu, but the first line names %zu", line,
+                  json_array_size(record), json_array_size(header));
+        return error_hint(err, "a field that holds the separator needs quotes");
+    }
     OWN_JSON item = json_object();
     for (size_t i = 0; item && i < json_array_size(header); i++)
         if (json_object_set(item, json_string_value(json_array_get(header, i)),
@@ -110,6 +126,7 @@ static int add_row(struct partition_list *list, const json_t *header, const json
     const char *name = json_string_value(json_array_get(record, key));
     if (partition_list_add(list, name, "", take(&item), err) < 0)
         return error_wrap(err, "line %u", line);
+    list->items[list->count - 1].line = line;
     return 0;
 }
 
@@ -119,6 +136,15 @@ int partition_list_csv(const struct fan *fan, const char *path, struct partition
     if (file_read_all(AT_FDCWD, path, CSV_MAXIMUM - 1, &text, err) < 0)
         return -1;
     const char *start = buffer_text(&text);
+    if (text.size == 0) {
+        error_set(err, ERROR_INVALID, "%s: the file is empty", path_base_name(path));
+        return error_hint(err, "its first line names the columns");
+    }
+    if (strlen(start) < text.size) {
+        error_set(err, ERROR_INVALID, "%s: it is not text: it holds a zero byte",
+                  path_base_name(path));
+        return error_hint(err, "save it as CSV in UTF-8");
+    }
     start += text_starts_with(start, "\xef\xbb\xbf") ? 3 : 0;
     struct csv csv = {.at = start, .separator = separator_of(start), .line = 1};
     OWN_JSON header = json_array();

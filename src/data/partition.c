@@ -1,3 +1,4 @@
+/* Partitions of what a fan lists: directories, patterns, and what all kinds share. */
 #include "partition-kinds.h"
 
 #include <stdlib.h>
@@ -17,13 +18,19 @@ int partition_list_add(struct partition_list *list, const char *name, const char
     OWN_JSON own = item;
     if (!list->arena && !(list->arena = arena_new((size_t)512 << 20)))
         return error_set_memory(err);
-    if (!*name)
-        return error_set(err, ERROR_INVALID, "a partition has an empty name");
-    if (strlen(name) > NAME_MAXIMUM)
-        return error_set(err, ERROR_LIMIT, "the name of a partition is longer than %d bytes",
-                         NAME_MAXIMUM);
-    if (!text_is_utf8(name, strlen(name)))
-        return error_set(err, ERROR_INVALID, "the name of a partition is not UTF-8");
+    if (!*name) {
+        error_set(err, ERROR_INVALID, "a partition has an empty name");
+        return error_hint(err, "each needs a key that names it");
+    }
+    if (strlen(name) > NAME_MAXIMUM) {
+        error_set(err, ERROR_LIMIT, "the name of a partition is longer than %d bytes",
+                  NAME_MAXIMUM);
+        return error_hint(err, "choose a shorter key");
+    }
+    if (!text_is_utf8(name, strlen(name))) {
+        error_set(err, ERROR_INVALID, "the name of a partition is not UTF-8");
+        return error_hint(err, "rename what has letters of an older encoding");
+    }
     if (array_reserve(&list->items, &list->capacity, list->count, sizeof(*list->items),
                       PARTITIONS_MAXIMUM, err) < 0)
         return error_wrap(err, "partitions");
@@ -40,7 +47,19 @@ int partition_list_add(struct partition_list *list, const char *name, const char
 
 static int compare_partitions(const void *a, const void *b) {
     const struct partition *x = a, *y = b;
-    return strcmp(x->name, y->name);
+    int order = strcmp(x->name, y->name);
+    return order ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+/* Without the key, which is patient data. */
+static int refuse_twins(const struct partition *first, const struct partition *second,
+                        struct error **err) {
+    if (first->line)
+        error_set(err, ERROR_INVALID, "lines %u and %u have the same key", first->line,
+                  second->line);
+    else
+        error_set(err, ERROR_INVALID, "two partitions have the same key");
+    return error_hint(err, "the key names the partition: it must differ from all others");
 }
 
 int partition_list_finish(struct partition_list *list, struct error **err) {
@@ -48,7 +67,7 @@ int partition_list_finish(struct partition_list *list, struct error **err) {
         qsort(list->items, list->count, sizeof(*list->items), compare_partitions);
     for (size_t i = 1; i < list->count; i++)
         if (text_equal(list->items[i].name, list->items[i - 1].name))
-            return error_set(err, ERROR_INVALID, "two partitions have the same key");
+            return refuse_twins(&list->items[i - 1], &list->items[i], err);
     return 0;
 }
 

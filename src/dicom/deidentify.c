@@ -35,27 +35,6 @@ struct deidentifier {
 
 /* ------------------------------------------------------------ keyed values */
 
-/* HMAC-SHA256 (RFC 2104) of a purpose and a text, so that uses never meet. */
-static int keyed_digest(const struct dicom_key *key, const char *purpose, const char *text,
-                        size_t size, uint8_t digest[SHA256_SIZE], struct error **err) {
-    CLEANUP(sha256_cleanup) struct sha256 *hash = sha256_new();
-    uint8_t pad[64];
-    if (!hash)
-        return error_set_memory(err);
-    for (size_t i = 0; i < sizeof(pad); i++)
-        pad[i] = (i < DICOM_KEY_SIZE ? key->bytes[i] : 0) ^ 0x36;
-    sha256_add(hash, pad, sizeof(pad));
-    sha256_add(hash, purpose, strlen(purpose) + 1);
-    sha256_add(hash, text, size);
-    sha256_finish(hash, digest);
-    for (size_t i = 0; i < sizeof(pad); i++)
-        pad[i] ^= 0x36 ^ 0x5c;
-    sha256_add(hash, pad, sizeof(pad));
-    sha256_add(hash, digest, SHA256_SIZE);
-    sha256_finish(hash, digest);
-    return 0;
-}
-
 /* Decimal text of a 128-bit number, most significant byte first. */
 static void decimal_of(const uint8_t bytes[16], char text[40]) {
     char reversed[40];
@@ -88,7 +67,7 @@ static size_t trim(const uint8_t *bytes, size_t size) {
 /* "2.25." and a UUID made from the key and the old UID (PS3.5 B.2). */
 static int new_uid(struct deidentifier *self, const uint8_t *old, size_t size, char text[64]) {
     uint8_t digest[SHA256_SIZE];
-    if (keyed_digest(self->key, "uid", (const char *)old, size, digest, self->err) != 0)
+    if (hmac_sha256_of(self->key->bytes, "uid", old, size, digest, self->err) != 0)
         return -1;
     digest[6] = (digest[6] & 0x0f) | 0x80; /* version 8: made by its owner's rule */
     digest[8] = (digest[8] & 0x3f) | 0x80;
@@ -106,9 +85,10 @@ int dicom_neutral_name(const struct dicom_file *file, const struct dicom_key *ke
     dicom_get_text(&file->dataset, TAG_MODALITY, modality, sizeof(modality));
     int result;
     if (uid[0]) /* without a UID, the bytes themselves */
-        result = keyed_digest(key, "name", uid, strlen(uid), digest, err);
+        result = hmac_sha256_of(key->bytes, "name", uid, strlen(uid), digest, err);
     else
-        result = keyed_digest(key, "name", file->bytes.data, file->bytes.size, digest, err);
+        result =
+            hmac_sha256_of(key->bytes, "name", file->bytes.data, file->bytes.size, digest, err);
     if (result != 0)
         return -1;
     hex_encode(digest, 6, hex);
@@ -320,7 +300,8 @@ static int make_patient(struct deidentifier *self) {
     uint8_t digest[SHA256_SIZE];
     char hex[11];
     if (buffer_check(&who, self->err) != 0 ||
-        keyed_digest(self->key, "patient", buffer_text(&who), who.size, digest, self->err) != 0)
+        hmac_sha256_of(self->key->bytes, "patient", buffer_text(&who), who.size, digest,
+                       self->err) != 0)
         return -1;
     hex_encode(digest, 5, hex);
     for (char *c = hex; *c; c++)

@@ -322,7 +322,7 @@ int png_read(const void *bytes, size_t size, struct picture *ret, struct error *
  * UIDs and pseudonyms come from a key by HMAC-SHA256: one key gives the same new UID for the same
  * old one in every file, run and process, so studies stay together; who lacks the key cannot
  * search for the old values. Whoever needs consistency beyond one call keeps the key. */
-#define DICOM_KEY_SIZE 32
+#define DICOM_KEY_SIZE SECRET_KEY_SIZE
 enum deidentify_action { /* what was done; the order of deidentify_action_name */
                          DEIDENTIFY_REMOVED,
                          DEIDENTIFY_EMPTIED,

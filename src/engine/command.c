@@ -73,21 +73,65 @@ static int reset_task(struct task *task, bool fresh, struct error **err) {
 
 static int reset_at(struct node *node, void *context, struct error **err);
 
+static void push_reset(struct task *task) {
+    struct run *run = task->step->run;
+    task->queue_next = run->reset_list;
+    run->reset_list = task;
+}
+
+/* A task below a fan that is undone. */
+static int undo_at(struct node *node, void *context, struct error **err) {
+    const struct run_step *step = context;
+    struct task *task = node->index < step->task_capacity ? step->tasks[node->index] : NULL;
+    if (!task || task->reset)
+        return 0;
+    if (task->flight || task->state == TASK_RUNNING) {
+        error_set(err, ERROR_INVALID, "tasks of step %s that depend on it are running",
+                  step->step->id);
+        return error_hint(err, "wait for them, or `glovebox cancel %s %s` first", step->run->name,
+                          step->step->id);
+    }
+    if (reset_task(task, false, err) < 0)
+        return -1;
+    push_reset(task);
+    return 0;
+}
+
+static bool is_on_axis(const struct step *step, size_t fan_step) {
+    for (size_t level = 0; level < step->axis_count; level++)
+        if (step->axis[level] == fan_step)
+            return true;
+    return false;
+}
+
+/* The partitions that `fan_step` made below a task, and those that were made below them. */
+static int undo_fan(struct task *task, size_t fan_step, struct error **err) {
+    struct run *run = task->step->run;
+    const char *key = task->node->key;
+    for (size_t s = 0; s < run->pipeline->step_count; s++) {
+        if (!is_on_axis(&run->pipeline->steps[s], fan_step))
+            continue;
+        if (axis_visit(run->steps[s].axis, task->node, undo_at, &run->steps[s], err) < 0 ||
+            (run->axes[s] &&
+             store_run(run->engine->store, err,
+                       "DELETE FROM expansion WHERE run = ?1 AND step = ?2 AND (?3 = '' OR "
+                       "parent = ?3 OR substr(parent, 1, length(?3) + 1) = ?3 || '/')",
+                       "iis", run->id, (int64_t)s, key) < 0))
+            return -1;
+    }
+    run->undone = true;
+    return 0;
+}
+
 /* Everything that depends on a task that was reset, at any distance. A fan over its outputs is
  * undone: its partitions may be others now. */
 static int reset_dependents(struct task *task, struct error **err) {
     struct run *run = task->step->run;
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
-        if (fan->kind <= FAN_STEP || fan->over.kind != REFERENCE_STEP ||
-            fan->over.index != task->step->step->index)
-            continue;
-        if (axis_visit(run->axes[i], task->node, reset_at, &run->steps[i], err) < 0 ||
-            store_run(run->engine->store, err,
-                      "DELETE FROM expansion WHERE run = ? AND step = ? AND parent = ?", "iis",
-                      run->id, (int64_t)i, task->node->key) < 0)
+        if (fan->kind > FAN_STEP && fan->over.kind == REFERENCE_STEP &&
+            fan->over.index == task->step->step->index && undo_fan(task, i, err) < 0)
             return -1;
-        run->undone |= true;
     }
     for (size_t i = 0; i < task->step->dependent_count; i++) {
         struct run_step *other = task->step->dependents[i].step;
@@ -108,12 +152,6 @@ static int reset_dependents(struct task *task, struct error **err) {
             return -1;
     }
     return 0;
-}
-
-static void push_reset(struct task *task) {
-    struct run *run = task->step->run;
-    task->queue_next = run->reset_list;
-    run->reset_list = task;
 }
 
 static int reset_at(struct node *node, void *context, struct error **err) {
@@ -161,26 +199,27 @@ static int reset_fans(struct run *run, struct error **err) {
                      "DELETE FROM expansion WHERE run = ? AND outcome <> 0", "i", run->id);
 }
 
-/* Tasks below fans that were undone are made anew with their partitions. */
-static int delete_undone(struct run *run, struct error **err) {
+/* Tasks of `step` below partitions of `fan_step` that are not made any more. */
+#define UNDONE                                                                                     \
+    "WHERE run = ?1 AND step = ?2 AND state = 0 AND NOT EXISTS(SELECT 1 FROM expansion e JOIN "    \
+    "task f ON f.run = e.run AND f.step = e.step AND f.parent = e.parent WHERE e.run = task.run "  \
+    "AND e.step = ?3 AND f.state >= 0 AND (task.partition = f.partition OR "                       \
+    "substr(task.partition, 1, length(f.partition) + 1) = f.partition || '/'))"
+
+/* Tasks below fans that were undone are made anew with their partitions. What was attempted stays
+ * on record. */
+static int forget_undone(struct run *run, struct error **err) {
+    struct store *store = run->engine->store;
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
-        const struct axis *axis = run->axes[i];
-        if (!axis || run->pipeline->steps[i].fan.over.kind != REFERENCE_STEP)
+        if (!run->axes[i] || run->pipeline->steps[i].fan.over.kind != REFERENCE_STEP)
             continue;
         for (size_t s = 0; s < run->pipeline->step_count; s++) {
-            const struct step *step = &run->pipeline->steps[s];
-            bool on = false;
-            for (size_t l = 0; l < step->axis_count; l++)
-                on |= step->axis[l] == i;
-            if (on &&
-                store_run(run->engine->store, err,
-                          "DELETE FROM task WHERE run = ? AND step = ? AND state = 0 AND "
-                          "NOT EXISTS(SELECT 1 FROM expansion e JOIN task f ON f.run = e.run "
-                          "AND f.step = e.step AND f.parent = e.parent WHERE e.run = task.run "
-                          "AND e.step = ? AND (task.partition = f.partition OR "
-                          "substr(task.partition, 1, length(f.partition) + 1) = "
-                          "f.partition || '/'))",
-                          "iii", run->id, (int64_t)s, (int64_t)i) < 0)
+            if (!is_on_axis(&run->pipeline->steps[s], i))
+                continue;
+            if (store_run(store, err, "DELETE FROM task " UNDONE " AND attempts = 0", "iii",
+                          run->id, (int64_t)s, (int64_t)i) < 0 ||
+                store_run(store, err, "UPDATE task SET state = -1 " UNDONE, "iii", run->id,
+                          (int64_t)s, (int64_t)i) < 0)
                 return -1;
         }
     }
@@ -197,7 +236,7 @@ static int reset_run(struct run *run, const char *where, struct reset *reset, st
             return -1;
     }
     if (for_tasks(run, NULL, reset_blocked, NULL, err) < 0 || reset_fans(run, err) < 0 ||
-        (run->undone && delete_undone(run, err) < 0))
+        (run->undone && forget_undone(run, err) < 0))
         return -1;
     run->undone = false;
     run->cancelling = false;
@@ -269,7 +308,7 @@ static int apply_restart(struct run *run, const json_t *arguments, struct error 
 
 struct mark {
     bool succeeded;
-    const char *reason;
+    const char *reason, *who;
 };
 
 static int mark_task(struct task *task, void *context, struct error **err) {
@@ -282,12 +321,12 @@ static int mark_task(struct task *task, void *context, struct error **err) {
     task->reset = true;
     OWN_STRING reason =
         memory_format("%s by %s: %s", mark->succeeded ? "marked as succeeded" : "skipped",
-                      engine_who(), mark->reason);
+                      mark->who, mark->reason);
     if (!reason)
         return error_set_memory(err);
     if (event_add(run->engine, run->id, task->id, "marked",
-                  json_pack("{s:s, s:s}", "as", mark->succeeded ? "succeeded" : "skipped", "reason",
-                            mark->reason),
+                  json_pack("{s:s, s:s, s:s}", "as", mark->succeeded ? "succeeded" : "skipped",
+                            "reason", mark->reason, "who", mark->who),
                   err) < 0)
         return -1;
     return store_run(run->engine->store, err,
@@ -300,7 +339,8 @@ static int mark_task(struct task *task, void *context, struct error **err) {
 
 static int apply_mark(struct run *run, const json_t *arguments, struct error **err) {
     struct mark mark = {json_is_true(json_object_get(arguments, "succeeded")),
-                        json_get_string(arguments, "reason", "")};
+                        json_get_string(arguments, "reason", ""),
+                        json_get_string(arguments, "who", "unknown")};
     if (for_tasks(run, json_get_string(arguments, "where", NULL), mark_task, &mark, err) < 0 ||
         for_tasks(run, NULL, reset_blocked, NULL, err) < 0)
         return -1;
@@ -387,7 +427,8 @@ static void order_release(struct order *order) {
 /* 1: the oldest order that is open; 0: none. */
 static int next_order(struct engine *engine, struct order *ret, struct error **err) {
     OWN_ROWS rows = store_query(engine->store, err,
-                                "SELECT command.id, run, name, verb, arguments FROM command "
+                                "SELECT command.id, run, name, verb, arguments, command.who "
+                                "FROM command "
                                 "JOIN run ON run.id = command.run WHERE applied IS NULL "
                                 "ORDER BY command.id LIMIT 1",
                                 "");
@@ -404,7 +445,11 @@ static int next_order(struct engine *engine, struct order *ret, struct error **e
     ret->arguments = json_parse(arguments, strlen(arguments), err);
     if (!ret->name || !ret->verb)
         return error_set_memory(err);
-    return ret->arguments ? 1 : -1;
+    if (!ret->arguments)
+        return -1;
+    if (!json_object_get(ret->arguments, "who")) /* who asked, and not who drives */
+        json_object_set_new(ret->arguments, "who", json_string(rows_text(rows, 5)));
+    return 1;
 }
 
 static int apply_order(struct engine *engine, const struct order *order, struct error **err) {
@@ -420,7 +465,9 @@ static int apply_order(struct engine *engine, const struct order *order, struct 
         result = apply_verb(run, order->verb, order->arguments, &problem);
     OWN_ERROR own = problem;
     if (result < 0) {
-        if (own->code != ERROR_INVALID && own->code != ERROR_NOT_FOUND && own->code != ERROR_USAGE)
+        bool theirs = own->code == ERROR_INVALID || own->code == ERROR_NOT_FOUND ||
+                      own->code == ERROR_USAGE || (!run && own->code == ERROR_CORRUPT);
+        if (!theirs)
             return error_move(err, take(&own));
         if (store_script(engine->store, "ROLLBACK TO an_order", err) < 0 ||
             (run && run_reload(run, err) < 0))

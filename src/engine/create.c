@@ -5,6 +5,47 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+/* What a fan reads that is known before the run starts, or NULL. */
+static const char *known_source(const struct pipeline *pipeline, const struct fan *fan,
+                                const struct run_request *request) {
+    if (fan->over.kind == REFERENCE_INPUT)
+        return json_get_string(request->inputs, pipeline->inputs[fan->over.index].name, NULL);
+    if (fan->over.kind == REFERENCE_PARAMETER)
+        return json_get_string(request->parameters, pipeline->parameters[fan->over.index].name,
+                               NULL);
+    return NULL;
+}
+
+static int no_partition(const struct step *step, const char *wanted,
+                        const struct partition_list *list, struct error **err) {
+    OWN_MEMORY(const char *) names = memory_array(list->count, sizeof(*names));
+    for (size_t i = 0; names && i < list->count; i++)
+        names[i] = list->items[i].name;
+    error_set(err, ERROR_INVALID, "step %s has no partition \"%s\"", step->id, wanted);
+    const char *near = names ? text_nearest(wanted, names, list->count) : NULL;
+    return near ? error_hint(err, "did you mean \"%s@%s\"?", step->id, near) : -1;
+}
+
+/* As far as partitions come from the names of inputs; a run looks at the others when they are made.
+ */
+static int check_partition(const struct pipeline *pipeline, const struct step *step,
+                           const char *wanted, const struct run_request *request,
+                           struct error **err) {
+    if (!step->axis_count) {
+        error_set(err, ERROR_INVALID, "step %s has no partitions", step->id);
+        return error_hint(err, "say \"%s\" alone", step->id);
+    }
+    const struct fan *fan = &pipeline->steps[step->axis[0]].fan;
+    const char *path = fan->kind == FAN_DICOM ? NULL : known_source(pipeline, fan, request);
+    CLEANUP(partition_list_release) struct partition_list list = {0};
+    if (!path || !*path || sources_list(fan, path, NULL, request->parameters, &list, NULL) < 0)
+        return 0; /* what is wrong with an input, the run will say */
+    for (size_t i = 0; i < list.count; i++)
+        if (expand_leads_to(list.items[i].name, wanted, step->axis_count > 1))
+            return 0;
+    return no_partition(step, wanted, &list, err);
+}
+
 static int check_selection(const struct pipeline *pipeline, const struct run_request *request,
                            struct error **err) {
     for (size_t i = 0; i <= request->only_count; i++) {
@@ -14,8 +55,12 @@ static int check_selection(const struct pipeline *pipeline, const struct run_req
         OWN_STRING id = memory_copy_bytes(given, strcspn(given, "@"));
         if (!id)
             return error_set_memory(err);
-        if (!pipeline_find_step(pipeline, id))
+        const struct step *step = pipeline_find_step(pipeline, id);
+        if (!step)
             return query_unknown_step(pipeline, id, ERROR_INVALID, err);
+        if (given == request->from && strchr(given, '@') &&
+            check_partition(pipeline, step, strchr(given, '@') + 1, request, err) < 0)
+            return -1;
     }
     return 0;
 }
@@ -24,8 +69,26 @@ static json_t *selection_of(const struct run_request *request) {
     json_t *only = json_array();
     for (size_t i = 0; only && i < request->only_count; i++)
         json_array_append_new(only, json_string(request->only[i]));
-    return json_pack("{s:s*, s:o, s:b}", "from", request->from, "only", only, "no_reuse",
-                     (int)request->no_reuse);
+    return json_pack("{s:s*, s:o, s:b, s:O*}", "from", request->from, "only", only, "no_reuse",
+                     (int)request->no_reuse, "recorded", request->recorded);
+}
+
+/* Sources of a crate, by paths that crate_read() found safe. */
+static int keep_texts(const json_t *files, const char *folder, struct error **err) {
+    const char *name;
+    json_t *text;
+    json_object_foreach((json_t *)(uintptr_t)files, name, text) {
+        OWN_STRING path = path_join(folder, name);
+        OWN_STRING parent =
+            path ? memory_copy_bytes(path, (size_t)(path_base_name(path) - path)) : NULL;
+        if (!parent)
+            return error_set_memory(err);
+        if (directory_make(AT_FDCWD, parent, 0700, err) < 0 ||
+            file_write_atomic(AT_FDCWD, path, json_string_value(text), json_string_length(text),
+                              0600, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static int insert_run(struct engine *engine, const struct pipeline *pipeline,
@@ -61,6 +124,8 @@ static int insert_run(struct engine *engine, const struct pipeline *pipeline,
     if (!folder)
         return error_set_memory(err);
     if (directory_make(AT_FDCWD, folder, 0700, err) < 0 ||
+        crate_keep_files(pipeline, path ? path : pipeline->path, folder, err) < 0 ||
+        keep_texts(request->files, folder, err) < 0 ||
         event_add(engine, number, 0, "created", NULL, err) < 0)
         return -1;
     *ret_name = take(&name);
@@ -137,6 +202,28 @@ static int find_exact(struct engine *engine, const char *given, char **ret_name,
     return *ret_name ? 1 : error_set_memory(err);
 }
 
+#define NEAREST_MAXIMUM 500
+
+/* The name that was likely meant, of the newest runs. */
+static int hint_nearest(struct engine *engine, const char *given, struct error **err) {
+    OWN_JSON names = json_array();
+    OWN_MEMORY(const char *) list = memory_array(NEAREST_MAXIMUM, sizeof(*list));
+    OWN_ROWS rows =
+        store_query(engine->store, NULL, "SELECT name FROM run ORDER BY id DESC LIMIT ?", "i",
+                    (int64_t)NEAREST_MAXIMUM);
+    size_t count = 0;
+    while (rows && list && names && rows_next(rows, NULL) > 0 &&
+           json_array_append_new(names, json_string(rows_text(rows, 0))) == 0) {
+        list[count] = json_string_value(json_array_get(names, count));
+        count++;
+    }
+    const char *near = count ? text_nearest(given, list, count) : NULL;
+    if (near)
+        return error_hint(err, "did you mean \"%s\"? `glovebox runs` lists them", near);
+    return error_hint(err, count ? "`glovebox runs` lists them"
+                                 : "nothing has run in this home yet: `glovebox run PIPELINE`");
+}
+
 int engine_find_run(struct engine *engine, const char *given, char **ret_name, struct error **err) {
     int found = find_exact(engine, given, ret_name, err);
     if (found == 0)
@@ -144,5 +231,5 @@ int engine_find_run(struct engine *engine, const char *given, char **ret_name, s
     if (found != 0)
         return found < 0 ? -1 : 0;
     error_set(err, ERROR_NOT_FOUND, "there is no run \"%s\" in %s", given, engine->home);
-    return error_hint(err, "`glovebox runs` lists them");
+    return hint_nearest(engine, given, err);
 }

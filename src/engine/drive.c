@@ -6,6 +6,7 @@
 
 #define POLL_INTERVAL   100 /* ms: commands, sleepers, reviews */
 #define FOLLOW_INTERVAL 200
+#define CLOCK_SLACK     2000 /* ms: less is steering, not setting */
 
 struct drive {
     struct engine *engine;
@@ -93,7 +94,7 @@ static int skip_the_rest(struct run *run, bool *ret_any, struct error **err) {
         struct run_step *step = &run->steps[i];
         for (size_t n = 0; step->counts[TASK_WAITING] && n < step->task_capacity; n++) {
             struct task *task = step->tasks[n];
-            if (!task || task->state != TASK_WAITING || task->waiting)
+            if (!task || task->state != TASK_WAITING || task->waiting || task->woken)
                 continue;
             *ret_any = true;
             if (task_skip(task, SKIP_NOT_FIRED, err) < 0)
@@ -107,7 +108,7 @@ static int settle_run(struct run *run, struct error **err) {
     if (run->state == RUN_PAUSED || run->state >= RUN_SUCCEEDED || run->finishing ||
         !run->sources_ready)
         return 0;
-    bool moving = run->in_flight || run->pool || count_of(run, TASK_RUNNING) ||
+    bool moving = run->in_flight || run->pool || run->calls || count_of(run, TASK_RUNNING) ||
                   (count_of(run, TASK_SLEEPING) && !run->stopping) ||
                   (count_of(run, TASK_READY) && !run->stopping);
     if (moving)
@@ -117,7 +118,10 @@ static int settle_run(struct run *run, struct error **err) {
     if (count_of(run, TASK_DECIDING) && !run->stopping) {
         if (run->state == RUN_WAITING)
             return 0;
-        return run_move(run, RUN_WAITING, "waits for a person", err);
+        if (run_move(run, RUN_WAITING, "waits for a person", err) < 0)
+            return -1;
+        record_note(run);
+        return 0;
     }
     bool any = false;
     if (skip_the_rest(run, &any, err) < 0)
@@ -152,6 +156,9 @@ int drive_turn(struct engine *engine, struct error **err) {
         }
         if (store_in_transaction(engine->store) && store_commit(engine->store, err) < 0)
             return -1;
+        if (engine->ending && store_sync(engine->store, err) < 0)
+            return -1;
+        engine->ending = false;
         if (flight_after_commit(engine, err) < 0)
             return -1;
     }
@@ -172,7 +179,7 @@ static bool is_settled(const struct drive *drive) {
     if (!run || run->ended)
         return true;
     if (run->state == RUN_PAUSED)
-        return !run->in_flight && !run->pool;
+        return !run->in_flight && !run->pool && !run->calls;
     return run->state == RUN_WAITING && !drive->options->wait && !run->pool && drive->looked;
 }
 
@@ -185,6 +192,8 @@ static void on_prepare(uv_prepare_t *handle) {
         stop_with(drive, problem);
     else if (is_settled(drive))
         stop_with(drive, NULL);
+    else
+        usleep(schedule_leisure(drive->engine));
 }
 
 /* Names of the runs under way that were made since we last looked, and of the one we are here for.
@@ -255,16 +264,28 @@ static int take_up_new(struct engine *engine, const char *wanted, int64_t *ret_i
     return 0;
 }
 
+/* When the wall clock was set back, what sleeps until a time would sleep so much longer. */
+static void follow_clock(struct engine *engine, int64_t now) {
+    int64_t boot = now - clock_monotonic(), jump = boot - engine->boot;
+    bool back = engine->boot && jump < -CLOCK_SLACK;
+    engine->boot = boot;
+    for (struct run *run = back ? engine->runs : NULL; run; run = run->next)
+        people_shift(run, jump);
+}
+
 int drive_poll(struct engine *engine, struct error **err) {
     bool any = false;
     int64_t none = 0;
     if (take_up_new(engine, "", &none, err) < 0 || commands_apply(engine, &any, err) < 0)
         return -1;
     int64_t now = clock_wall();
+    follow_clock(engine, now);
     for (struct run *run = engine->runs; run; run = run->next) {
         bool active = run->state == RUN_RUNNING || run->state == RUN_WAITING;
         if (active && run->sources_ready && people_poll(run, now, err) < 0)
             return -1;
+        if (active)
+            report_write(run, false);
     }
     engine_touch(engine);
     return 0;
@@ -307,6 +328,12 @@ static int attach_all(struct run *run, struct error **err) {
     return 0;
 }
 
+static int set_going(struct run *run, struct error **err) {
+    if (attach_all(run, err) < 0 || sources_begin(run, err) < 0)
+        return -1;
+    return expand_ready(run, err);
+}
+
 int drive_take_up(struct engine *engine, const char *name, struct run **ret, struct error **err) {
     CLEANUP(run_cleanup) struct run *run = NULL;
     if (run_load(engine, name, &run, err) < 0)
@@ -314,18 +341,17 @@ int drive_take_up(struct engine *engine, const char *name, struct run **ret, str
     struct run **end = &engine->runs; /* the oldest comes first to what is free */
     while (*end)
         end = &(*end)->next;
-    *end = run;
-    *ret = take(&run);
+    struct run *loaded = *end = take(&run);
     engine_touch(engine);
-    if ((*ret)->state >= RUN_SUCCEEDED) {
-        (*ret)->ended = true;
-        return 0;
-    }
-    if (!engine->compute)
-        return 0; /* only a command is to be applied */
-    if (attach_all(*ret, err) < 0 || sources_begin(*ret, err) < 0)
+    if (loaded->state >= RUN_SUCCEEDED)
+        loaded->ended = true;
+    else if (engine->compute && set_going(loaded, err) < 0) {
+        loaded->state = RUN_FAILED; /* nobody drives it; what is under way still refers to it */
+        loaded->ended = true;
         return -1;
-    return expand_ready(*ret, err);
+    }
+    *ret = loaded;
+    return 0;
 }
 
 void drive_forget(struct engine *engine) {
@@ -340,6 +366,7 @@ void drive_forget(struct engine *engine) {
         flight_free(flight);
     }
     engine->launches = NULL;
+    call_forget_all(engine);
     while (engine->runs) {
         struct run *run = engine->runs;
         engine->runs = run->next;
@@ -364,6 +391,8 @@ static int open_compute(struct engine *engine, struct error **err) {
                                 .exited = flight_exited,
                                 .troubled = on_trouble};
     if (engine->driver->open(&host, &engine->compute, err) < 0)
+        return -1;
+    if (call_recover(engine, err) < 0)
         return -1;
     return engine->driver->capacity(engine->compute, &engine->capacity, err);
 }
@@ -403,13 +432,17 @@ static void wait_for_pool(struct engine *engine) {
 int drive_begin(struct engine *engine, const char *name, int64_t *ret_id, struct error **err) {
     engine->driving = true;
     engine->dirty = true;
-    if (open_compute(engine, err) < 0 || take_up_new(engine, name, ret_id, err) < 0)
+    if (open_compute(engine, err) < 0 || power_begin(engine, err) < 0 ||
+        take_up_new(engine, name, ret_id, err) < 0)
         return -1;
     flight_forget_settled(engine);
     return 0;
 }
 
 int drive_end(struct engine *engine, int result, struct error **err) {
+    for (struct run *run = engine->runs; run && result == 0; run = run->next)
+        if (run->state < RUN_SUCCEEDED)
+            report_write(run, true);
     if (result == 0 && engine->failure)
         result = error_move(err, take(&engine->failure));
     if (result == 0 && store_in_transaction(engine->store))

@@ -48,9 +48,10 @@ const char *run_state_name(enum run_state state);
 struct engine;
 
 struct engine_options {
-    const char *home;   /* absolute; made (mode 0700) when it is not there */
+    const char *home;   /* absolute */
     const char *driver; /* name of a compute driver; NULL: "process" */
-    bool read_only;     /* only ask: a missing home is ERROR_NOT_FOUND */
+    bool read_only;     /* only ask */
+    bool make; /* makes it (mode 0700) when it is not there; else that is ERROR_NOT_FOUND */
 };
 /* Opens a home. ERROR_UNSUPPORTED when it was written by a newer version of this program. */
 int engine_open(const struct engine_options *options, struct engine **ret,
@@ -62,6 +63,28 @@ void engine_cleanup(struct engine **engine);
 char *engine_default_home(const char *given, struct error **err) MUST_CHECK;
 const char *engine_home(const struct engine *engine);
 
+/* -------------------------------------------------------- what the site allows */
+
+/* The site's policy (/etc/glovebox/policy.json, the folder is set when building) and the home's
+ * (policy.json in it). A file that does not speak of something leaves it to the other; where both
+ * speak, the stricter holds; what neither allows is forbidden. */
+struct policy;
+/* `home` need not exist. An error names the file that it is in. */
+int policy_read(const char *home, struct policy **ret, struct error **err) MUST_CHECK;
+void policy_free(struct policy *policy);
+void policy_cleanup(struct policy **policy);
+#define OWN_POLICY CLEANUP(policy_cleanup) struct policy *
+/* May a step say `key: value`, of the keys box, network and flavor? Else -1 with who forbids it. */
+int policy_allows(const struct policy *policy, const char *key, const char *value,
+                  struct error **err) MUST_CHECK;
+/* What a flavor gives; 0 where it says nothing. `ret` may be NULL. */
+int policy_flavor(const struct policy *policy, const char *name, struct resources *ret,
+                  struct error **err) MUST_CHECK;
+/* A time that a file gives, the shorter one of two; for "function_timeout". */
+int64_t policy_seconds(const struct policy *policy, const char *key, int64_t fallback);
+/* A line for people: the files that apply, and what they come to. Caller frees. */
+char *policy_describe(const struct policy *policy, struct error **err) MUST_CHECK;
+
 /* ---------------------------------------------------------------- making runs */
 
 struct run_request {
@@ -72,6 +95,8 @@ struct run_request {
     const char *const *only; /* "STEP"…: run these and what they need; the rest is skipped */
     size_t only_count;
     bool no_reuse; /* run everything anew */
+    /* From a crate: the texts of the pipeline's files by path, and what was recorded. Or NULL. */
+    const json_t *files, *recorded;
 };
 /* Records a run durably; nothing starts. *ret_name ("covidnet-7") is the caller's to free. */
 int engine_create_run(struct engine *engine, const struct pipeline *pipeline,
@@ -80,6 +105,28 @@ int engine_create_run(struct engine *engine, const struct pipeline *pipeline,
 /* The full name for what a person typed: a name, a unique prefix, a number, or "last". */
 int engine_find_run(struct engine *engine, const char *given, char **ret_name,
                     struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------ RO-Crates */
+
+/* Beside the record of a run that has ended, or waits for people, lies a Workflow Run RO-Crate
+ * (ro-crate-metadata.json). Such a folder, here or elsewhere, says all that is needed to run the
+ * same again. */
+struct crate {
+    char *folder;
+    char *path;         /* of the pipeline's file in it: names it in messages */
+    json_t *document;   /* for pipeline_from_document(): not checked yet */
+    json_t *parameters; /* by name, as they were bound */
+    json_t *inputs;     /* paths by name, where they are known */
+    json_t *only;       /* list of steps, or NULL */
+    json_t *files;      /* see struct run_request */
+    json_t *recorded; /* {run, digests: {"inputs.NAME"…, "params.NAME"…, "outputs.NAME"…}} */
+};
+/* Whether `path` is a crate's folder, or the ro-crate-metadata.json in it. */
+bool crate_is_one(const char *path);
+/* ERROR_INVALID, with the reason, for a crate that is not as we wrote it. */
+int crate_read(const char *path, struct crate *ret, struct error **err) MUST_CHECK;
+void crate_release(struct crate *crate);
+#define OWN_CRATE CLEANUP(crate_release) struct crate
 
 /* -------------------------------------------------------------------- driving */
 
@@ -128,7 +175,8 @@ json_t *engine_runs(struct engine *engine, unsigned maximum, struct error **err)
  * state}, steps: [{step, type, title, tasks: {counts by state}, total (known so far), expanded
  * (whether that is all), seconds (mean of the finished, null)}], waiting: [{step, partition,
  * message, since}], failed: [{step, partition, cause, exit, detail, log}] (the first 20),
- * running: [{step, partition, started}] (the first 20)}. */
+ * running: [{step, partition, started}] (the first 20)}. A run that was made from a crate also has
+ * recorded: {run, items: [{name, recorded, found (digest or null), same}]}. */
 json_t *engine_status(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
 /* Calls `use` with each task {step, partition, state, attempts, exit, cause, started, ended} in
  * order of step and partition. `step` and `state` filter when not NULL. */

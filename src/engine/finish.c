@@ -3,10 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* What is on record under the key already. */
+struct known {
+    bool any, dropped;
+    uint8_t output[SHA256_SIZE];
+};
 
 struct finish_job {
     struct pool_job job;
@@ -14,6 +18,7 @@ struct finish_job {
     /* Of the task, which a command may rebuild while the pool works. */
     const struct step *step;
     uint8_t key[SHA256_SIZE], output[SHA256_SIZE];
+    struct known known;
     uint64_t bytes, files;
     char *result;          /* of result.json, canonical */
     struct error *refused; /* what the guest did wrong */
@@ -31,20 +36,25 @@ static void finish_job_cleanup(struct finish_job **job) {
     finish_job_free(*job);
 }
 
-static int read_result(struct finish_job *job, const char *place, struct error **err) {
-    OWN_STRING path = path_join(place, "result.json");
-    struct stat status;
-    if (!path)
-        return error_set_memory(err);
-    if (lstat(path, &status) < 0 || !S_ISREG(status.st_mode))
-        return 0;
-    OWN_JSON result = json_read_file(AT_FDCWD, path, RESULT_JSON_MAXIMUM, err);
-    if (!result)
-        return error_wrap(err, "result.json");
-    if (!json_is_object(result))
-        return error_set(err, ERROR_INVALID, "result.json is not an object");
-    job->result = json_canonical(result, err);
-    return job->result ? 0 : -1;
+static bool is_known(const struct finish_job *job) {
+    return job->known.any && memcmp(job->known.output, job->output, SHA256_SIZE) == 0;
+}
+
+/* A result under the key of other bytes would be reused for them. The look is a short one: of a
+ * large input only so many files. */
+#define WATCHED_FILES 10000
+
+static int check_inputs(const struct flight *flight, struct error **err) {
+    size_t budget = WATCHED_FILES;
+    for (size_t i = 0; i < flight->watched_count && budget; i++) {
+        const struct watched *watched = &flight->watched[i];
+        if (manifest_check_unchanged(watched->source->manifest, watched->source->path,
+                                     watched->path, &budget, err) < 0) {
+            error_wrap(err, "an input changed while the run read it");
+            return error_hint(err, "when it is complete, `glovebox retry` goes on");
+        }
+    }
+    return 0;
 }
 
 static int check_declared(const struct finish_job *job, const struct manifest *manifest,
@@ -58,33 +68,27 @@ static int check_declared(const struct finish_job *job, const struct manifest *m
     return 0;
 }
 
-static bool same_text(const char *a, const char *b) {
-    OWN_BUFFER one = {.maximum = (size_t)64 << 20}, two = {.maximum = (size_t)64 << 20};
-    return file_read_all(AT_FDCWD, a, one.maximum - 1, &one, NULL) == 0 &&
-           file_read_all(AT_FDCWD, b, two.maximum - 1, &two, NULL) == 0 && one.size == two.size &&
-           memcmp(buffer_text(&one), buffer_text(&two), one.size) == 0;
-}
-
-/* Something lies there already. The same outputs stay as they are, for somebody may be reading
- * them. Others are exchanged; the mark tells recover() that this has happened. */
-static int replace(const struct flight *flight, const char *made, const char *folder,
+/* The same outputs are on record. They stay as they are, for somebody may be reading them; where
+ * their bytes were dropped, these take their place. */
+static int restore(const struct finish_job *job, const char *made, const char *folder,
                    struct error **err) {
     OWN_STRING list = path_join(made, "manifest");
-    OWN_STRING mark = path_join(made, flight->job);
+    OWN_STRING output = path_join(made, "output");
     OWN_STRING old_list = path_join(folder, "manifest");
     OWN_STRING old_output = path_join(folder, "output");
-    if (!list || !mark || !old_list || !old_output)
+    if (!list || !output || !old_list || !old_output)
         return error_set_memory(err);
-    if (file_exists(AT_FDCWD, old_output) && same_text(list, old_list))
+    if (!job->known.dropped && file_exists(AT_FDCWD, old_output))
         return 0;
-    if (file_write_atomic(AT_FDCWD, mark, "", 0, 0600, err) < 0)
+    if (directory_make(AT_FDCWD, folder, 0755, err) < 0 ||
+        tree_remove(AT_FDCWD, old_output, err) < 0)
         return -1;
-    if (renameat2(AT_FDCWD, made, AT_FDCWD, folder, RENAME_EXCHANGE) < 0)
-        return error_set_errno(err, errno, "cannot replace outputs");
-    return 0; /* the old ones go with the work folder */
+    if (rename(list, old_list) < 0 || rename(output, old_output) < 0)
+        return error_set_errno(err, errno, "cannot put outputs back");
+    return 0;
 }
 
-/* work/JOB/{output, manifest} becomes results/ab/KEY, replacing what is there. */
+/* work/JOB/{output, manifest} becomes results/ab/KEY. */
 static int adopt(const struct finish_job *job, const struct manifest *manifest,
                  struct error **err) {
     const struct flight *flight = job->flight;
@@ -103,51 +107,53 @@ static int adopt(const struct finish_job *job, const struct manifest *manifest,
         return error_set_errno(err, errno, "cannot move outputs");
     if (manifest_write(manifest, AT_FDCWD, list, err) < 0)
         return -1;
+    if (is_known(job))
+        return restore(job, made, folder, err);
     if (rename(made, folder) == 0)
         return 0;
     if (errno != EEXIST && errno != ENOTEMPTY)
         return error_set_errno(err, errno, "cannot store outputs");
-    return replace(flight, made, folder, err);
+    /* Nobody knows of what lies there: its record was lost with the machine's power. */
+    if (tree_remove(AT_FDCWD, folder, err) < 0)
+        return -1;
+    return rename(made, folder) == 0 ? 0 : error_set_errno(err, errno, "cannot store outputs");
 }
 
-/* We may have died while we stored them before: *ret_stored when they lie in their place. */
-static int recover(const struct flight *flight, const char *folder, bool *ret_stored,
-                   struct error **err) {
-    if (file_exists(AT_FDCWD, flight->out))
-        return 0;
+/* We may have died while we stored them before: *ret_place is where they lie now. */
+static int recover(struct finish_job *job, char **ret_place, bool *ret_stored, struct error **err) {
+    const struct flight *flight = job->flight;
+    uint8_t own_key[SHA256_SIZE];
     OWN_STRING half = path_join(flight->work, "result/output");
-    OWN_STRING mark = path_join(folder, flight->job);
-    if (!half || !mark)
+    if (!half)
         return error_set_memory(err);
-    if (file_exists(AT_FDCWD, half) && !file_exists(AT_FDCWD, mark)) {
-        if (rename(half, flight->out) < 0)
+    *ret_stored = !file_exists(AT_FDCWD, flight->out) && !file_exists(AT_FDCWD, half);
+    if (!*ret_stored) {
+        if (!file_exists(AT_FDCWD, flight->out) && rename(half, flight->out) < 0)
             return error_set_errno(err, errno, "cannot take outputs up again");
-        return 0;
+        *ret_place = memory_copy_string(flight->out);
+        return *ret_place ? 0 : error_set_memory(err);
     }
-    *ret_stored = true;
-    return 0;
+    if (flight_own_key(flight, own_key, err) < 0)
+        return -1;
+    OWN_STRING own = result_folder(flight->engine, own_key);
+    if (own && file_exists(AT_FDCWD, own))
+        memcpy(job->key, own_key, SHA256_SIZE);
+    OWN_STRING folder = result_folder(flight->engine, job->key);
+    *ret_place = own && folder ? path_join(folder, "output") : NULL;
+    return *ret_place ? 0 : error_set_memory(err);
 }
 
 /* In the pool. */
 static void store_outputs(struct pool_job *base) {
     struct finish_job *job = (struct finish_job *)base;
-    struct flight *flight = job->flight;
     bool stored = false;
-    OWN_STRING folder = result_folder(flight->engine, job->key);
-    if (!folder) {
-        error_set_memory(&job->failure);
+    OWN_STRING place = NULL;
+    if (recover(job, &place, &stored, &job->failure) < 0)
         return;
-    }
-    if (recover(flight, folder, &stored, &job->failure) < 0)
-        return;
-    OWN_STRING place = stored ? path_join(folder, "output") : memory_copy_string(flight->out);
-    if (!place) {
-        error_set_memory(&job->failure);
-        return;
-    }
     OWN_MANIFEST manifest = manifest_build(place, MANIFEST_STRICT, NULL, &job->refused);
-    if (!manifest || check_declared(job, manifest, &job->refused) < 0 ||
-        read_result(job, place, &job->refused) < 0)
+    if (!manifest || check_inputs(job->flight, &job->refused) < 0 ||
+        check_declared(job, manifest, &job->refused) < 0 ||
+        result_read(place, RESULT_JSON_MAXIMUM, &job->result, &job->refused) < 0)
         return;
     if (!manifest_digest(manifest, "", job->output)) {
         error_set_memory(&job->failure);
@@ -155,6 +161,9 @@ static void store_outputs(struct pool_job *base) {
     }
     job->bytes = manifest->bytes;
     job->files = manifest->count;
+    if (job->known.any && !is_known(job) &&
+        flight_own_key(job->flight, job->key, &job->failure) < 0)
+        return; /* the same work, done anew, left something else: that lies apart */
     if (job->files && !stored && adopt(job, manifest, &job->failure) < 0)
         return;
 }
@@ -188,8 +197,30 @@ static bool left_nothing(const struct flight *flight) {
     return half && folder && !file_exists(AT_FDCWD, half) && !file_exists(AT_FDCWD, folder);
 }
 
+static int find_known(const struct flight *flight, struct known *ret, struct error **err) {
+    OWN_ROWS rows =
+        store_query(flight->engine->store, err, "SELECT output, dropped FROM result WHERE key = ?",
+                    "b", (const void *)flight->task->key, (size_t)SHA256_SIZE);
+    if (!rows)
+        return -1;
+    int more = rows_next(rows, err);
+    if (more <= 0)
+        return more;
+    size_t size = 0;
+    const void *output = rows_bytes(rows, 0, &size);
+    ret->any = size == SHA256_SIZE;
+    ret->dropped = !rows_null(rows, 1);
+    if (ret->any)
+        memcpy(ret->output, output, SHA256_SIZE);
+    return 0;
+}
+
 int flight_finish(struct flight *flight, struct error **err) {
-    if (!flight->task->step->step->output_count && left_nothing(flight)) {
+    struct known known = {0};
+    if (find_known(flight, &known, err) < 0)
+        return -1;
+    if (!known.any && !flight->task->step->step->output_count && !flight->watched_count &&
+        left_nothing(flight)) {
         sha256_of("", 0, flight->task->output);
         flight->task->has_output = false;
         return flight_succeeded(flight, NULL, 0, 0, err);
@@ -201,6 +232,7 @@ int flight_finish(struct flight *flight, struct error **err) {
         .run = flight->task->step->run, .work = store_outputs, .done = outputs_stored};
     job->flight = flight;
     job->step = flight->task->step->step;
+    job->known = known;
     memcpy(job->key, flight->task->key, SHA256_SIZE);
     return pool_queue(flight->task->step->run, &job->job, err);
 }

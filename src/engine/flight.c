@@ -17,6 +17,7 @@ void flight_free(struct flight *flight) {
     memory_free(flight->environment);
     memory_free(flight->mounts);
     memory_free(flight->farms);
+    memory_free(flight->watched);
     json_decref(flight->recipe);
     json_decref(flight->in_paths);
     memory_free(flight->recipe_text);
@@ -51,9 +52,7 @@ static struct flight *flight_new(struct task *task, unsigned number, struct erro
     struct run *run = task->step->run;
     struct engine *engine = run->engine;
     struct flight *flight = memory_allocate(sizeof(*flight));
-    OWN_STRING partition = text_safe_name(*task->node->key ? task->node->key : "all");
-    if (!flight || !partition) {
-        memory_free(flight);
+    if (!flight) {
         error_set_memory(err);
         return NULL;
     }
@@ -67,8 +66,9 @@ static struct flight *flight_new(struct task *task, unsigned number, struct erro
                    (long long)task->id, number);
     flight->work = home_path(engine, "work/%s", flight->job);
     flight->out = home_path(engine, "work/%s/out", flight->job);
-    flight->log = home_path(engine, "runs/%s/logs/%s/%s.%u.log", run->name, task->step->step->id,
-                            partition, number);
+    /* By the task's number: its partition may be the name of a patient, and paths get about. */
+    flight->log = home_path(engine, "runs/%s/logs/%s/%lld.%u.log", run->name, task->step->step->id,
+                            (long long)task->id, number);
     flight->arena = arena_new((size_t)256 << 20);
     if (!flight->work || !flight->out || !flight->log || !flight->arena) {
         flight_free(flight);
@@ -143,37 +143,60 @@ static void set_result(struct task *task, const char *result) {
     task->new_result = result;
 }
 
+int flight_own_key(const struct flight *flight, uint8_t ret[SHA256_SIZE], struct error **err) {
+    OWN_STRING unique = memory_format("%s %s", flight->job, flight->recipe_text);
+    if (!unique)
+        return error_set_memory(err);
+    sha256_of(unique, strlen(unique), ret);
+    return 0;
+}
+
+/* Whether there is as much of a known result as this task needs. */
+static bool is_enough(const struct task *task, const uint8_t key[SHA256_SIZE], bool dropped) {
+    OWN_STRING folder = result_folder(task->step->run->engine, key);
+    OWN_STRING output = folder ? path_join(folder, "output") : NULL;
+    if (dropped)
+        return !task->needed && !feeds_fan(task) && !feeds_output(task);
+    return output && file_exists(AT_FDCWD, output);
+}
+
+/* Who made it, in words. */
+static char *tell_origin(struct rows *rows) {
+    const char *partition = rows_text(rows, 7);
+    OWN_STRING attempt = rows_null(rows, 8)
+                             ? memory_copy_string("")
+                             : memory_format(", attempt %lld", (long long)rows_integer(rows, 8));
+    return attempt ? memory_format("the same work was done in run %s: %s%s%s%s", rows_text(rows, 4),
+                                   rows_text(rows, 6), *partition ? "@" : "", partition, attempt)
+                   : NULL;
+}
+
 /* 1: the outputs of this recipe are known and were taken over; 0: it must run. */
 static int try_reuse(struct flight *flight, struct error **err) {
     struct task *task = flight->task;
     if (!flight->cacheable || task->fresh)
         return 0;
     struct engine *engine = flight->engine;
-    OWN_ROWS rows = store_query(engine->store, err,
-                                "SELECT output, files, result, dropped, run FROM result "
-                                "WHERE key = ?",
-                                "b", (const void *)task->key, (size_t)SHA256_SIZE);
+    OWN_ROWS rows =
+        store_query(engine->store, err,
+                    "SELECT output, files, result, dropped, run, key, step, partition, attempt "
+                    "FROM result WHERE recipe_key = ? ORDER BY created DESC LIMIT 1",
+                    "b", (const void *)flight->recipe_key, (size_t)SHA256_SIZE);
     if (!rows)
         return -1;
     int more = rows_next(rows, err);
     if (more <= 0)
         return more;
     bool files = rows_integer(rows, 1) > 0, dropped = !rows_null(rows, 3);
-    if (files) {
-        OWN_STRING folder = result_folder(engine, task->key);
-        OWN_STRING output = folder ? path_join(folder, "output") : NULL;
-        bool there = output && file_exists(AT_FDCWD, output);
-        if (!there && (!dropped || task->needed || feeds_fan(task) || feeds_output(task)))
-            return 0;
-    }
-    size_t size = 0;
-    const void *digest = rows_bytes(rows, 0, &size);
-    if (size != SHA256_SIZE)
+    size_t size = 0, key_size = 0;
+    const void *digest = rows_bytes(rows, 0, &size), *key = rows_bytes(rows, 5, &key_size);
+    if (size != SHA256_SIZE || key_size != SHA256_SIZE || (files && !is_enough(task, key, dropped)))
         return 0;
     memcpy(task->output, digest, SHA256_SIZE);
+    memcpy(task->key, key, SHA256_SIZE);
     task->has_output = files;
     OWN_STRING result = memory_copy_string(rows_text(rows, 2));
-    OWN_STRING reason = memory_format("the same work was done in run %s", rows_text(rows, 4));
+    OWN_STRING reason = tell_origin(rows);
     rows_close(take(&rows));
     if (!reason)
         return error_set_memory(err);
@@ -185,6 +208,30 @@ static int try_reuse(struct flight *flight, struct error **err) {
     schedule_release(task);
     flight_drop(flight);
     return next_settle(task, TASK_REUSED, reason, err) < 0 ? -1 : 1;
+}
+
+/* The attempt that does the same work right now, or NULL. */
+static const struct flight *same_work(const struct flight *flight) {
+    for (const struct flight *other = flight->engine->flights; other; other = other->next)
+        if (other != flight && other->cacheable &&
+            memcmp(other->recipe_key, flight->recipe_key, SHA256_SIZE) == 0)
+            return other;
+    return NULL;
+}
+
+/* The task waits for the other's end, and is looked at anew then: it is reused, or, where the other
+ * failed or it was asked to run anew, it runs. */
+static int wait_for(struct flight *flight, const struct flight *other, struct error **err) {
+    struct task *task = flight->task;
+    OWN_STRING reason = memory_format(WAITS_FOR_SAME " in run %s", other->task->step->run->name);
+    if (!reason)
+        return error_set_memory(err);
+    schedule_release(task);
+    flight_drop(flight);
+    if (task_move(task, TASK_READY, reason, err) < 0)
+        return -1;
+    schedule_park(task);
+    return 0;
 }
 
 int flight_need(struct task *task, struct error **err) {
@@ -263,10 +310,12 @@ static int make_folders(struct flight *flight, struct error **err) {
         memory_copy_bytes(flight->log, (size_t)(path_base_name(flight->log) - flight->log) - 1);
     if (!folder)
         return error_set_memory(err);
-    if (flight->task->step->has_log_folder)
-        return 0;
+    if (!flight->task->step->has_log_folder && directory_make(AT_FDCWD, folder, 0700, err) < 0)
+        return -1;
     flight->task->step->has_log_folder = true;
-    return directory_make(AT_FDCWD, folder, 0700, err);
+    if (unlink(flight->log) < 0 && errno != ENOENT) /* of an attempt that a power cut undid */
+        return error_set_errno(err, errno, "cannot begin a log");
+    return 0;
 }
 
 /* In the pool: links what lies in several places into one folder. */
@@ -294,8 +343,12 @@ static void link_farms(struct pool_job *base) {
 }
 
 static void add_launch(struct flight *flight) {
-    flight->next_launch = flight->engine->launches;
-    flight->engine->launches = flight;
+    struct flight **end = &flight->engine->launches; /* few: those of one turn */
+    while (*end)
+        end = &(*end)->next_launch;
+    *end = flight;
+    flight->next_launch = NULL;
+    flight->going = true;
     engine_touch(flight->engine);
 }
 
@@ -343,8 +396,21 @@ static int clear_work(const struct flight *flight, struct error **err) {
                                                        : tree_remove(AT_FDCWD, flight->work, err);
 }
 
+/* After a power cut the driver may know of an attempt that we forgot: its number is taken. */
+static struct flight *flight_next(struct task *task, struct error **err) {
+    const struct engine *engine = task->step->run->engine;
+    for (;;) {
+        struct flight *flight = flight_new(task, task->attempts + 1u, err);
+        if (!flight || !engine->rebooted ||
+            engine->driver->find(engine->compute, flight->job) == JOB_UNKNOWN)
+            return flight;
+        flight_drop(flight);
+        task->attempts++;
+    }
+}
+
 int flight_begin(struct task *task, struct error **err) {
-    struct flight *flight = flight_new(task, task->attempts + 1u, err);
+    struct flight *flight = flight_next(task, err);
     if (!flight)
         return -1;
     struct error *problem = NULL;
@@ -359,12 +425,11 @@ int flight_begin(struct task *task, struct error **err) {
             return error_move(err, take(&own));
         return task_move(task, TASK_FAILED, reason, err);
     }
-    if (!flight->cacheable) { /* its outputs belong to this attempt alone */
-        OWN_STRING unique = memory_format("%s %s", flight->job, flight->recipe_text);
-        if (!unique)
-            return error_set_memory(err);
-        sha256_of(unique, strlen(unique), task->key);
-    }
+    if (!flight->cacheable && flight_own_key(flight, task->key, err) < 0)
+        return -1;
+    const struct flight *other = flight->cacheable ? same_work(flight) : NULL;
+    if (other)
+        return wait_for(flight, other, err);
     int reused = try_reuse(flight, err);
     if (reused)
         return reused < 0 ? -1 : 0;
@@ -386,6 +451,7 @@ static int launch(struct flight *flight, struct error **err) {
     const struct resources *resources = &flight->task->step->resources;
     struct job job = {
         .name = flight->job,
+        .after = flight->before ? flight->before->job : NULL,
         .image = step->image,
         .arguments = flight->arguments,
         .environment = flight->environment,
@@ -445,7 +511,10 @@ static int load_attempt(struct flight *flight, struct error **err) {
     flight->recipe_text = memory_copy_string(rows_text(rows, 0));
     flight->cacheable = rows_integer(rows, 1);
     (void)snprintf(flight->job, sizeof(flight->job), "%s", rows_text(rows, 2));
-    return flight->recipe_text ? 0 : error_set_memory(err);
+    if (!flight->recipe_text)
+        return error_set_memory(err);
+    sha256_of(flight->recipe_text, strlen(flight->recipe_text), flight->recipe_key);
+    return 0;
 }
 
 /* A review's outputs were being stored. */
@@ -468,6 +537,7 @@ int flight_attach(struct task *task, struct error **err) {
     if (!flight || load_attempt(flight, err) < 0)
         return -1;
     schedule_take(task);
+    flight->doubtful = engine->rebooted;
     if (engine->driver->find(engine->compute, flight->job) != JOB_UNKNOWN)
         return 0;
     /* The intent was durable, the launch never came: it is as if we had not tried. */
@@ -552,11 +622,17 @@ static int warn_once(struct run *run, const char *weaker, struct error **err) {
 void flight_exited(void *context, const struct exit_report *report) {
     struct engine *engine = context;
     struct flight *flight = find_flight(engine, report->name);
+    struct error *problem = NULL;
+    if (!flight && call_exited(engine, report, &problem)) {
+        engine_touch(engine);
+        if (problem)
+            engine_fail(engine, problem);
+        return;
+    }
     if (!flight) { /* of a run that is gone */
         engine->driver->forget(engine->compute, report->name);
         return;
     }
-    struct error *problem = NULL;
     flight->report = *report;
     flight->report.name = NULL;
     flight->report.detail = NULL;
@@ -564,12 +640,17 @@ void flight_exited(void *context, const struct exit_report *report) {
     flight->report.weaker = NULL;
     flight->sandbox = memory_copy_string(report->sandbox);
     flight->detail = memory_copy_string(report->detail);
+    if (flight->doubtful && report->cause == CAUSE_NONE) {
+        memory_free(flight->detail);
+        flight->detail = memory_copy_string("the machine went down before its outputs were safe");
+        flight->report.cause = CAUSE_LOST;
+    }
     flight->task->exit = report->exit_code;
     engine_touch(engine);
     int result = warn_once(flight->task->step->run, report->weaker, &problem);
     if (result == 0)
-        result = report->cause == CAUSE_NONE ? flight_finish(flight, &problem)
-                                             : flight_failed(flight, &problem);
+        result = flight->report.cause == CAUSE_NONE ? flight_finish(flight, &problem)
+                                                    : flight_failed(flight, &problem);
     if (result < 0)
         engine_fail(engine, problem);
 }
@@ -579,6 +660,8 @@ void flight_exited(void *context, const struct exit_report *report) {
 void flight_land(struct flight *flight) {
     schedule_release(flight->task);
     unlink_flight(flight);
+    if (flight->cacheable)
+        schedule_unpark(flight->engine, flight->recipe_key);
     flight->next_launch = flight->engine->landed;
     flight->engine->landed = flight;
 }
@@ -599,13 +682,26 @@ static bool may_retry(const struct task *task, enum cause cause) {
     return !retries->causes || (retries->causes & 1u << cause);
 }
 
+/* What a failed attempt says of itself is kept where it can be read: its outputs are not. */
+static char *failed_result(const struct flight *flight) {
+    OWN_ERROR problem = NULL;
+    char *result = NULL;
+    if (result_read(flight->out, FAILED_RESULT_MAXIMUM, &result, &problem) < 0)
+        return NULL; /* it failed: half a file is nothing strange */
+    return result;
+}
+
 int flight_failed(struct flight *flight, struct error **err) {
     struct task *task = flight->task;
     enum cause cause = flight->report.cause;
     if (save_end(flight, err) < 0)
         return -1;
     OWN_STRING detail = memory_copy_string(flight->detail ? flight->detail : "");
+    bool review = task->step->step->type == STEP_MANUAL_REVIEW; /* its result is the decision */
+    OWN_STRING result = review ? NULL : failed_result(flight);
     flight_land(flight);
+    if (!review)
+        set_result(task, result);
     task->cause = (uint8_t)cause;
     if (cause == CAUSE_CANCELLED)
         return task_move(task, TASK_CANCELLED, "stopped by a person", err);
@@ -630,17 +726,24 @@ int flight_succeeded(struct flight *flight, const char *result, uint64_t bytes, 
     int64_t now = clock_wall();
     if (save_end(flight, err) < 0)
         return -1;
+    schedule_timed(task->step, flight->report.ended - flight->report.started);
     set_result(task, result);
     bool remember = flight->cacheable || files; /* else nobody can ever ask for it */
+    /* What is there under the key already is the same: who made it first stays on record. */
     if (remember &&
         store_run(flight->engine->store, err,
-                  "INSERT OR REPLACE INTO result(key, recipe, pipeline, step, partition, output, "
-                  "bytes, files, result, run, created, used) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-                  "?, ?)",
-                  "bssssbiissii", (const void *)task->key, (size_t)SHA256_SIZE, flight->recipe_text,
-                  run->pipeline->name, task->step->step->id, task->node->key,
-                  (const void *)task->output, (size_t)SHA256_SIZE, (int64_t)bytes, (int64_t)files,
-                  result, run->name, now, now) < 0)
+                  "INSERT INTO result(key, recipe_key, recipe, pipeline, step, partition, attempt, "
+                  "output, bytes, files, result, run, created, used, unsafe) VALUES(?1, ?2, ?3, "
+                  "?4, ?5, ?6, ?7, "
+                  "?8, ?9, ?10, ?11, ?12, ?13, ?13, nullif(?14, 0)) ON CONFLICT(key) DO UPDATE SET "
+                  "created = excluded.created, used = excluded.used, dropped = NULL, "
+                  "recipe_key = excluded.recipe_key, unsafe = coalesce(excluded.unsafe, unsafe)",
+                  "bbssssibiissii", (const void *)task->key, (size_t)SHA256_SIZE,
+                  (const void *)flight->recipe_key, (size_t)(flight->cacheable ? SHA256_SIZE : 0),
+                  flight->recipe_text, run->pipeline->name, task->step->step->id, task->node->key,
+                  (int64_t)flight->number, (const void *)task->output, (size_t)SHA256_SIZE,
+                  (int64_t)bytes, (int64_t)files, result, run->name, now,
+                  files ? flight->engine->sync_round : 0) < 0)
         return -1;
     flight_land(flight);
     task->cause = CAUSE_NONE;

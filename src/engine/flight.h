@@ -9,6 +9,12 @@ struct farm { /* a folder of links to make before the launch */
 #define FLIGHT_MAXIMUM_FARMS ((size_t)1 << 20)
 #define FLIGHT_MAXIMUM_PARTS ((size_t)65536)
 
+/* What an attempt reads of an input. */
+struct watched {
+    const struct source *source;
+    const char *path;
+};
+
 struct flight {
     struct engine *engine;
     struct task *task;
@@ -16,6 +22,10 @@ struct flight {
     size_t step_index;
     bool counted;
     struct flight *next, *next_launch;
+    struct flight *before,
+        *heir;      /* of the same step: it starts when `before` ends; see schedule.c */
+    unsigned ahead; /* how many are before it */
+    bool going;     /* launched, or will be after the commit */
     char job[96];
     unsigned number;
     char *work, *out, *log; /* host paths */
@@ -27,10 +37,14 @@ struct flight {
     size_t mount_count, mount_capacity;
     struct farm *farms;
     size_t farm_count, farm_capacity;
+    struct watched *watched;
+    size_t watched_count, watched_capacity;
     json_t *recipe;   /* what the key is the digest of */
     json_t *in_paths; /* for ${in} and ${in.NAME} */
     char *recipe_text;
+    uint8_t recipe_key[SHA256_SIZE]; /* its digest */
     bool cacheable;
+    bool doubtful;             /* launched before the machine went down */
     struct exit_report report; /* once it ended; `name` and `detail` are not kept */
     char *detail, *sandbox;
 };
@@ -46,6 +60,9 @@ int flight_prepare_inputs(struct flight *flight, struct error **err) MUST_CHECK;
 int flight_prepare_mounts(struct flight *flight, struct error **err) MUST_CHECK;
 /* flight.c: for a review, whose outputs lie in `out`. */
 struct flight *flight_new_review(struct task *task, const char *out, struct error **err) MUST_CHECK;
+/* A key for outputs that belong to this attempt alone. */
+int flight_own_key(const struct flight *flight, uint8_t ret[SHA256_SIZE],
+                   struct error **err) MUST_CHECK;
 /* finish.c: stores outputs, then moves the task on. Takes over the flight. */
 int flight_finish(struct flight *flight, struct error **err) MUST_CHECK;
 /* The task failed in this attempt: again, or for good. Takes over the flight. */

@@ -17,10 +17,12 @@ static int keep_outputs_of(struct engine *engine, const char *name, struct error
         return -1;
     for (size_t i = 0; i < pipeline->output_count; i++)
         if (pipeline->outputs[i].from.kind == REFERENCE_STEP &&
-            store_run(engine->store, err,
-                      "INSERT OR IGNORE INTO kept SELECT key FROM task JOIN run ON "
-                      "run.id = task.run WHERE run.name = ? AND step = ? AND key IS NOT NULL",
-                      "si", name, (int64_t)pipeline->outputs[i].from.index) < 0)
+            store_run(
+                engine->store, err,
+                "INSERT OR IGNORE INTO kept SELECT key FROM task JOIN run ON "
+                "run.id = task.run WHERE run.name = ? AND step = ? AND task.state >= 0 AND key IS "
+                "NOT NULL",
+                "si", name, (int64_t)pipeline->outputs[i].from.index) < 0)
             return -1;
     return 0;
 }
@@ -85,9 +87,7 @@ static int drop(struct engine *engine, const struct victim *victim, struct error
     return output ? tree_remove(AT_FDCWD, output, err) : error_set_memory(err);
 }
 
-/* Work folders of attempts that no running task owns. Only while we hold the lock. */
-static int sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret,
-                      struct error **err) {
+int gc_sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret, struct error **err) {
     OWN_STRING path = home_path(engine, "work");
     DIR *stream = path ? opendir(path) : NULL;
     int result = 0;
@@ -139,7 +139,7 @@ int engine_gc(struct engine *engine, int64_t older_than, bool dry_run, struct gc
     }
     memory_free(victims);
     if (result == 0)
-        result = sweep_work(engine, dry_run, ret, err);
+        result = gc_sweep_work(engine, dry_run, ret, err);
     home_unlock(engine);
     return result;
 }

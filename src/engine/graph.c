@@ -332,7 +332,8 @@ static int evaluate(struct task *task, struct error **err) {
         return 0;
     if (!task->step->selected)
         return task_skip(task, SKIP_SELECTION, err);
-    if ((task->step->step->fired || task->step->step->cleanup_only) && !task->fired)
+    bool waits = task->step->step->fired && !task->step->starts;
+    if ((waits || task->step->step->cleanup_only) && !task->fired)
         return 0;
     enum skip skip = SKIP_NONE;
     if (!task->step->step->cleanup_only && judge(task, &skip, err) < 0)
@@ -368,6 +369,8 @@ int graph_drain(struct run *run, struct error **err) {
 /* `next` named this task (or a failure wants it as clean-up). While it is under way, one more
  * round is remembered. */
 int graph_fire(struct task *task, struct error **err) {
+    if (!task->step->selected)
+        return 0;
     if (task->state == TASK_WAITING) {
         struct engine *engine = task->step->run->engine;
         task->fired = true;
@@ -385,6 +388,7 @@ int graph_fire(struct task *task, struct error **err) {
         return -1;
     task->fired = true;
     task->fresh = true;
+    task->chosen = 0;
     task->tries = 0;
     return task_move(task, TASK_READY, "named by `next` again", err);
 }

@@ -1,4 +1,4 @@
-/* A home: its folder, its database, its lock, its policy. */
+/* A home: its folder, its database, its lock. */
 #include "private.h"
 
 #include <errno.h>
@@ -9,9 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-extern const char runs_sql[];
+extern const char runs_sql[], results_sql[], deliveries_sql[], power_sql[];
 
-static const char *const scripts[] = {digests_sql, runs_sql};
+static const char *const scripts[] = {digests_sql, runs_sql, results_sql, deliveries_sql,
+                                      power_sql};
 const struct store_migrations home_migrations = {scripts, ARRAY_SIZE(scripts)};
 
 char *engine_default_home(const char *given, struct error **err) {
@@ -51,31 +52,6 @@ char *home_path(const struct engine *engine, const char *format, ...) {
     return buffer_take(&path, NULL);
 }
 
-static int read_policy(struct engine *engine, struct error **err) {
-    if (!file_exists(engine->home_fd, "policy.json")) {
-        engine->policy = json_object();
-        return engine->policy ? 0 : error_set_memory(err);
-    }
-    engine->policy = json_read_file(engine->home_fd, "policy.json", (size_t)1 << 20, err);
-    if (!engine->policy)
-        return -1;
-    if (!json_is_object(engine->policy))
-        return error_set(err, ERROR_INVALID, "policy.json is not an object");
-    const char *key;
-    json_t *value;
-    json_object_foreach(engine->policy, key, value) {
-        bool flag = text_equal(key, "allow_box_off"), list = text_equal(key, "networks");
-        if (!flag && !list && !text_equal(key, "flavors"))
-            return error_set(err, ERROR_INVALID, "policy.json: unknown key \"%s\"", key);
-        if (flag ? !json_is_boolean(value) : list ? !json_is_array(value) : !json_is_object(value))
-            return error_set(err, ERROR_INVALID, "policy.json: \"%s\" must be %s", key,
-                             flag   ? "true or false"
-                             : list ? "a list of names"
-                                    : "an object");
-    }
-    return 0;
-}
-
 /* The folders of a home, made by whoever comes first. */
 static int make_folders(struct engine *engine, struct error **err) {
     static const char *const folders[] = {"runs", "results", "work", "empty"};
@@ -95,16 +71,18 @@ int engine_open(const struct engine_options *options, struct engine **ret, struc
     engine->driver = compute_driver(options->driver ? options->driver : "process");
     if (!engine->home)
         return error_set_memory(err);
-    if (!options->read_only && directory_make(AT_FDCWD, options->home, 0700, err) < 0)
+    if (options->make && directory_make(AT_FDCWD, options->home, 0700, err) < 0)
         return error_wrap(err, "home");
     engine->home_fd = file_open(AT_FDCWD, options->home, O_RDONLY | O_DIRECTORY, 0, NULL);
     if (engine->home_fd < 0) {
         error_set_errno(err, errno, "no home at %s", options->home);
-        return error_hint(err, "`glovebox run` makes one; or give --home");
+        return error_hint(err, "`glovebox run PIPELINE` makes one; --home or GLOVEBOX_HOME names "
+                               "another");
     }
-    if (options->read_only && !file_exists(engine->home_fd, "glovebox.db")) {
+    if (!options->make && !file_exists(engine->home_fd, "glovebox.db")) {
         error_set(err, ERROR_NOT_FOUND, "nothing has run in %s yet", options->home);
-        return error_hint(err, "start with `glovebox run PIPELINE`, or give --home");
+        return error_hint(err, "start with `glovebox run PIPELINE`; --home or GLOVEBOX_HOME names "
+                               "another home");
     }
     if (!options->read_only && make_folders(engine, err) < 0)
         return -1;
@@ -119,8 +97,8 @@ int engine_open(const struct engine_options *options, struct engine **ret, struc
     umask(before);
     if (opened < 0)
         return -1;
-    if (read_policy(engine, err) < 0)
-        return error_wrap(err, "%s", options->home);
+    if (policy_read(options->home, &engine->policy, err) < 0)
+        return -1;
     *ret = take(&engine);
     return 0;
 }
@@ -138,7 +116,7 @@ void engine_close(struct engine *engine) {
     file_close(&engine->home_fd);
     expression_cache_free(engine->expressions);
     pipeline_free(engine->asked);
-    json_decref(engine->policy);
+    policy_free(engine->policy);
     error_free(engine->failure);
     memory_free(engine->home);
     memory_free(engine->own_folder);

@@ -34,6 +34,19 @@ static int find_nothing(struct flight *flight, struct found *ret, struct error *
     return ret->source ? 0 : error_set_memory(err);
 }
 
+/* The key says what was read when the run began: it is looked at again at the end. */
+static int watch(struct flight *flight, const struct source *source, const char *path,
+                 struct error **err) {
+    if (array_reserve(&flight->watched, &flight->watched_capacity, flight->watched_count,
+                      sizeof(*flight->watched), MANIFEST_MAXIMUM_ENTRIES, err) < 0)
+        return -1;
+    const char *copy = arena_copy_string(flight->arena, path);
+    if (!copy)
+        return error_set_memory(err);
+    flight->watched[flight->watched_count++] = (struct watched){source, copy};
+    return 0;
+}
+
 static int find_in_source(struct flight *flight, const struct source *source, const char *path,
                           struct found *ret, struct error **err) {
     if (!source->path)
@@ -54,12 +67,10 @@ static int find_in_source(struct flight *flight, const struct source *source, co
     if (!source->manifest || !manifest_digest(source->manifest, inside, digest))
         return error_set(err, ERROR_NOT_FOUND, "the input has no \"%s\"", path);
     set_digest(ret, digest);
-    return 0;
+    return watch(flight, source, inside, err);
 }
 
-/* The manifest of a task's outputs; the last one read is kept, since many items of one step's
- * outputs are asked for in a row. */
-static const struct manifest *manifest_of(struct task *task, struct error **err) {
+const struct manifest *result_manifest(struct task *task, struct error **err) {
     struct run *run = task->step->run;
     if (run->kept_manifest && memcmp(run->kept_key, task->key, SHA256_SIZE) == 0)
         return run->kept_manifest;
@@ -99,7 +110,7 @@ static int find_in_task(struct flight *flight, struct task *task, const char *pa
         return 0;
     }
     uint8_t digest[SHA256_SIZE];
-    const struct manifest *manifest = manifest_of(task, err);
+    const struct manifest *manifest = result_manifest(task, err);
     if (!manifest)
         return -1;
     if (!manifest_digest(manifest, inside, digest))
@@ -133,20 +144,15 @@ static int place(struct flight *flight, const struct found *found, const char *b
 }
 
 /* A folder of links below the attempt's work folder, for what lies in several places. */
-static int place_farm(struct flight *flight, const char *farm, json_t *parts, const char *base,
-                      const char *name, struct error **err) {
+static int find_farm(const char *farm, json_t *parts, struct found *ret, struct error **err) {
     OWN_STRING text = json_canonical(parts, err);
     if (!text)
         return -1;
-    struct found found = {.source = memory_copy_string(farm)};
     uint8_t digest[SHA256_SIZE];
     sha256_of(text, strlen(text), digest);
-    set_digest(&found, digest);
-    int result = found.source ? directory_make(AT_FDCWD, farm, 0755, err) : error_set_memory(err);
-    if (result == 0)
-        result = place(flight, &found, base, name, err);
-    found_release(&found);
-    return result;
+    set_digest(ret, digest);
+    ret->source = memory_copy_string(farm);
+    return ret->source ? directory_make(AT_FDCWD, farm, 0755, err) : error_set_memory(err);
 }
 
 /* ------------------------------------------------------------ many into one */
@@ -190,19 +196,17 @@ static int join_task(struct node *node, void *context, struct error **err) {
     return flight_add_farm(join->flight, found.source, target, err);
 }
 
-static int prepare_join(struct flight *flight, const struct reference *reference, const char *base,
-                        struct error **err) {
+static int find_join(struct flight *flight, const struct reference *reference, const char *farm,
+                     struct found *ret, struct error **err) {
     struct run *run = flight->task->step->run;
     OWN_JSON parts = json_array();
-    OWN_STRING farm =
-        memory_format("%s/in/%s", flight->work, *reference->name ? reference->name : "in");
-    if (!parts || !farm)
+    if (!parts)
         return error_set_memory(err);
     struct join join = {flight, reference, &run->steps[reference->index], farm, parts};
     struct node *top = node_at_level(flight->task->node, (uint32_t)reference->common);
     if (axis_visit(join.upstream->axis, top, join_task, &join, err) < 0)
         return -1;
-    return place_farm(flight, farm, parts, base, reference->name, err);
+    return find_farm(farm, parts, ret, err);
 }
 
 /* ------------------------------------------------------------------ the item */
@@ -230,13 +234,11 @@ static int add_group_file(struct flight *flight, size_t fan_step, struct node *n
     return flight_add_farm(flight, found.source, target, err);
 }
 
-static int prepare_group(struct flight *flight, size_t fan_step, struct node *node,
-                         const struct reference *reference, const char *base, struct error **err) {
+static int find_group(struct flight *flight, size_t fan_step, struct node *node, const char *farm,
+                      struct found *ret, struct error **err) {
     OWN_JSON files = json_parse(node->files, strlen(node->files), err);
     OWN_JSON parts = json_array();
-    OWN_STRING farm =
-        memory_format("%s/in/%s", flight->work, *reference->name ? reference->name : "in");
-    if (!files || !parts || !farm)
+    if (!files || !parts)
         return files ? error_set_memory(err) : -1;
     size_t index;
     json_t *file;
@@ -244,38 +246,46 @@ static int prepare_group(struct flight *flight, size_t fan_step, struct node *no
         if (add_group_file(flight, fan_step, node, json_string_value(file), farm, parts, err) < 0)
             return -1;
     }
-    return place_farm(flight, farm, parts, base, reference->name, err);
+    return find_farm(farm, parts, ret, err);
 }
 
-static int prepare_item(struct flight *flight, const struct reference *reference, const char *base,
-                        struct error **err) {
+/* Leaves ret->source NULL for a row, which is no file: it is seen through ${item}. */
+static int find_item(struct flight *flight, const struct reference *reference, const char *farm,
+                     struct found *ret, struct error **err) {
     struct run *run = flight->task->step->run;
     struct node *node = node_at_level(flight->task->node, (uint32_t)reference->level + 1);
     size_t fan_step = flight->task->step->step->axis[reference->level];
     const struct fan *fan = &run->pipeline->steps[fan_step].fan;
     if (node->files)
-        return prepare_group(flight, fan_step, node, reference, base, err);
+        return find_group(flight, fan_step, node, farm, ret, err);
     if (!*node->path && (fan->kind == FAN_CSV || fan->kind == FAN_JSON))
-        return 0; /* a row is no file: it is seen through ${item} */
+        return 0;
     CLEANUP(spot_release) struct spot spot = {0};
-    CLEANUP(found_release) struct found found = {0};
-    if (spot_of_item(run, fan_step, node, reference->path, &spot, err) < 0 ||
-        find_in_spot(flight, &spot, &found, err) < 0)
-        return -1;
-    return place(flight, &found, base, reference->name, err);
+    return spot_of_item(run, fan_step, node, reference->path, &spot, err) < 0
+               ? -1
+               : find_in_spot(flight, &spot, ret, err);
 }
 
 /* -------------------------------------------------------------- references */
 
+/* `farm`: the host path of the folder of links, if one is needed. */
 static int find_reference(struct flight *flight, const struct reference *reference,
-                          struct found *ret, struct error **err) {
+                          const char *farm, struct found *ret, struct error **err) {
     struct run *run = flight->task->step->run;
-    if (reference->kind == REFERENCE_INPUT)
+    switch (reference->kind) {
+    case REFERENCE_INPUT:
         return find_in_source(flight, &run->input_sources[reference->index], reference->path, ret,
                               err);
-    if (reference->kind == REFERENCE_PARAMETER)
+    case REFERENCE_PARAMETER:
         return find_in_source(flight, &run->parameter_sources[reference->index], reference->path,
                               ret, err);
+    case REFERENCE_ITEM:
+        return find_item(flight, reference, farm, ret, err);
+    case REFERENCE_STEP:
+        break;
+    }
+    if (reference->relation == RELATION_JOIN)
+        return find_join(flight, reference, farm, ret, err);
     return find_in_task(flight, graph_upstream(flight->task, reference->index), reference->path,
                         ret, err);
 }
@@ -284,16 +294,14 @@ static int prepare_reference(struct flight *flight, const struct reference *refe
                              struct error **err) {
     const char *base =
         *reference->name ? arena_format(flight->arena, "/in/%s", reference->name) : "/in";
-    if (!base)
-        return error_set_memory(err);
-    if (reference->kind == REFERENCE_ITEM)
-        return prepare_item(flight, reference, base, err);
-    if (reference->kind == REFERENCE_STEP && reference->relation == RELATION_JOIN)
-        return prepare_join(flight, reference, base, err);
+    const char *farm = arena_format(flight->arena, "%s/in/%s", flight->work,
+                                    *reference->name ? reference->name : "in");
     CLEANUP(found_release) struct found found = {0};
-    if (find_reference(flight, reference, &found, err) < 0)
+    if (!base || !farm)
+        return error_set_memory(err);
+    if (find_reference(flight, reference, farm, &found, err) < 0)
         return -1;
-    return place(flight, &found, base, reference->name, err);
+    return found.source ? place(flight, &found, base, reference->name, err) : 0;
 }
 
 int flight_prepare_inputs(struct flight *flight, struct error **err) {
@@ -307,10 +315,10 @@ int flight_prepare_inputs(struct flight *flight, struct error **err) {
 
 /* ----------------------------------------------------------- explicit mounts */
 
-/* A writable input that was left out: one folder of the run, shared by its steps. */
-static char *shared_folder(struct flight *flight, const char *name, bool file, struct error **err) {
-    const struct run *run = flight->task->step->run;
-    OWN_STRING path = home_path(flight->engine, "runs/%s/volumes/%s", run->name, name);
+char *run_volume(const struct run *run, size_t input, struct error **err) {
+    const char *name = run->pipeline->inputs[input].name;
+    bool file = run->pipeline->inputs[input].type == VALUE_FILE;
+    OWN_STRING path = home_path(run->engine, "runs/%s/volumes/%s", run->name, name);
     if (!path) {
         error_set_memory(err);
         return NULL;
@@ -326,7 +334,7 @@ static char *shared_folder(struct flight *flight, const char *name, bool file, s
     return take(&path);
 }
 
-static int prepare_mount(struct flight *flight, const struct step_mount *mount,
+static int prepare_mount(struct flight *flight, const struct step_mount *mount, size_t number,
                          struct error **err) {
     const struct run *run = flight->task->step->run;
     CLEANUP(found_release) struct found found = {0};
@@ -340,12 +348,17 @@ static int prepare_mount(struct flight *flight, const struct step_mount *mount,
                run->pipeline->inputs[mount->from.index].writable &&
                !run->input_sources[mount->from.index].path) {
         flight->cacheable = false;
-        found.source = shared_folder(flight, run->pipeline->inputs[mount->from.index].name,
-                                     mount->is_file, err);
+        found.source = run_volume(run, mount->from.index, err);
         if (!found.source)
             return -1;
-    } else if (find_reference(flight, &mount->from, &found, err) < 0) {
-        return -1;
+    } else {
+        const char *farm = arena_format(flight->arena, "%s/mounts/%zu", flight->work, number);
+        if (!farm)
+            return error_set_memory(err);
+        if (find_reference(flight, &mount->from, farm, &found, err) < 0)
+            return -1;
+        if (!found.source)
+            return error_set(err, ERROR_INVALID, "the item is a value, not a file to mount");
     }
     if (mount->writable && !mount->is_fresh)
         flight->cacheable = false;
@@ -357,7 +370,7 @@ static int prepare_mount(struct flight *flight, const struct step_mount *mount,
 int flight_prepare_mounts(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     for (size_t i = 0; i < step->mount_count; i++)
-        if (prepare_mount(flight, &step->mounts[i], err) < 0)
+        if (prepare_mount(flight, &step->mounts[i], i, err) < 0)
             return error_wrap(err, "mount %s", step->mounts[i].name);
     return 0;
 }

@@ -1,8 +1,6 @@
 /* A run in memory, built from the database. */
 #include "private.h"
 
-#include <stdlib.h>
-
 int64_t run_id_of(struct engine *engine, const char *name, struct error **err) {
     int64_t id = -1;
     if (store_integer(engine->store, -1, &id, err, "SELECT id FROM run WHERE name = ?", "s", name) <
@@ -32,13 +30,11 @@ static void clear(struct run *run) {
     }
     memory_free(run->steps);
     memory_free(run->axes);
-    memory_free(run->order);
     arena_free(run->arena);
     run->steps = NULL;
     run->axes = NULL;
-    run->order = NULL;
     run->arena = NULL;
-    run->woken_first = run->woken_last = NULL;
+    run->woken_first = run->woken_last = run->parked = NULL;
 }
 
 void run_free(struct run *run) {
@@ -52,6 +48,7 @@ void run_free(struct run *run) {
     for (size_t i = 0; run->parameter_sources && i < parameters; i++)
         manifest_free(run->parameter_sources[i].manifest);
     manifest_free(run->kept_manifest);
+    memory_free(run->report);
     memory_free(run->input_sources);
     memory_free(run->parameter_sources);
     json_decref(run->parameters);
@@ -113,6 +110,17 @@ static int add_dependent(struct run_step *upstream, struct run_step *step, size_
 }
 
 /* --only: these steps and all they need. */
+/* Another step that was selected leads to it by `next`. */
+static bool has_selected_owner(const struct run *run, size_t target) {
+    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+        const struct step *step = &run->pipeline->steps[i];
+        for (size_t n = 0; n < step->next_count; n++)
+            if (step->next[n].target == target && i != target && run->steps[i].selected)
+                return true;
+    }
+    return false;
+}
+
 static void select_steps(struct run *run) {
     const json_t *only = json_object_get(run->selection, "only");
     size_t count = run->pipeline->step_count;
@@ -128,13 +136,9 @@ static void select_steps(struct run *run) {
         for (size_t l = 0; mine->selected && l < step->axis_count; l++)
             run->steps[step->axis[l]].selected = true;
     }
-}
-
-static int compare_weight(const void *a, const void *b) {
-    const struct run_step *x = *(struct run_step *const *)a, *y = *(struct run_step *const *)b;
-    if (x->weight != y->weight)
-        return x->weight > y->weight ? -1 : 1;
-    return x->step->index < y->step->index ? -1 : 1;
+    for (size_t i = 0; i < count; i++)
+        run->steps[i].starts = run->pipeline->steps[i].fired && run->steps[i].selected && !all &&
+                               !has_selected_owner(run, i);
 }
 
 /* A flavor is a named size from the site's policy; what the step says itself goes first. */
@@ -143,21 +147,15 @@ static int apply_flavor(struct run_step *step, struct error **err) {
     *resources = step->step->resources;
     if (!resources->flavor)
         return 0;
-    const json_t *flavors = json_object_get(step->run->engine->policy, "flavors");
-    const json_t *flavor = json_object_get(flavors, resources->flavor);
-    if (!json_is_object(flavor)) {
-        error_set(err, ERROR_INVALID, "step %s: this site has no flavor \"%s\"", step->step->id,
-                  resources->flavor);
-        return error_hint(err, "an administrator names flavors in policy.json: "
-                               "{\"flavors\": {\"small\": {\"cpus\": 1, \"memory\": \"2GiB\"}}}");
-    }
-    const char *memory = json_get_string(flavor, "memory", NULL);
+    struct resources flavor;
+    if (policy_flavor(step->run->engine->policy, resources->flavor, &flavor, err) < 0)
+        return error_wrap(err, "step %s", step->step->id);
     if (!resources->cpus)
-        resources->cpus = json_number_value(json_object_get(flavor, "cpus"));
+        resources->cpus = flavor.cpus;
     if (!resources->gpus)
-        resources->gpus = (unsigned)json_get_integer(flavor, "gpus", 0);
-    if (!resources->memory && memory)
-        return text_parse_size(memory, &resources->memory, err);
+        resources->gpus = flavor.gpus;
+    if (!resources->memory)
+        resources->memory = flavor.memory;
     return 0;
 }
 
@@ -165,13 +163,11 @@ static int make_steps(struct run *run, struct error **err) {
     size_t count = run->pipeline->step_count;
     run->arena = arena_new(RUN_MEMORY_MAXIMUM);
     run->steps = memory_array(count, sizeof(*run->steps));
-    run->order = memory_array(count, sizeof(*run->order));
-    if (!run->arena || !run->steps || !run->order)
+    if (!run->arena || !run->steps)
         return error_set_memory(err);
     for (size_t i = 0; i < count; i++) {
         run->steps[i].run = run;
         run->steps[i].step = &run->pipeline->steps[i];
-        run->order[i] = &run->steps[i];
         if (apply_flavor(&run->steps[i], err) < 0)
             return -1;
     }
@@ -192,7 +188,6 @@ static int make_steps(struct run *run, struct error **err) {
             return -1;
         *open = 1;
     }
-    qsort(run->order, count, sizeof(*run->order), compare_weight);
     select_steps(run);
     return 0;
 }
@@ -202,7 +197,8 @@ static int make_steps(struct run *run, struct error **err) {
 static int load_nodes(struct run *run, struct axis *axis, struct error **err) {
     OWN_ROWS rows = store_query(run->engine->store, err,
                                 "SELECT partition, parent, path, item, files FROM task "
-                                "WHERE run = ? AND step = ? ORDER BY id",
+                                "WHERE run = ? AND step = ? AND state >= 0 "
+                                "ORDER BY parent, partition",
                                 "ii", run->id, (int64_t)axis->fan_step);
     if (!rows)
         return -1;
@@ -296,7 +292,7 @@ static int load_tasks(struct run *run, struct error **err) {
         store_query(run->engine->store, err,
                     "SELECT id, step, partition, state, skip, cause, exit, attempts, "
                     "tries, fresh, fired, key, output, wake, chosen FROM task WHERE run = ? "
-                    "ORDER BY id",
+                    "AND state >= 0 ORDER BY id",
                     "i", run->id);
     if (!rows)
         return -1;

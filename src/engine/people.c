@@ -237,7 +237,9 @@ int task_fail(struct task *task, struct error *problem, struct error **err) {
     if (ours || task_state_is_final(task->state))
         return error_move(err, take(&own));
     task->cause = own->code == ERROR_DENIED ? CAUSE_POLICY : CAUSE_NOT_STARTED;
-    return task_move(task, TASK_FAILED, own->message, err);
+    OWN_STRING reason = own->hint ? memory_format("%s (%s)", own->message, own->hint)
+                                  : memory_copy_string(own->message);
+    return reason ? task_move(task, TASK_FAILED, reason, err) : error_set_memory(err);
 }
 
 int people_begin(struct task *task, struct error **err) {
@@ -287,7 +289,7 @@ static bool runs_process(const struct step *step) {
 
 static int poll_sleeper(struct task *task, struct error **err) {
     const struct step *step = task->step->step;
-    if (task->chosen == NEXT_POLLS) /* not a branch that an earlier round took */
+    if (task->chosen == NEXT_POLLS)
         return next_wake(task, err);
     if (runs_process(step))
         return task_move(task, TASK_READY, "tried again", err);
@@ -305,6 +307,15 @@ static int poll_task(struct task *task, int64_t now, struct error **err) {
     if (review_is_done(task, &done, err) < 0)
         return -1;
     return done ? finish_review(task, "its files are there", err) : 0;
+}
+
+void people_shift(struct run *run, int64_t milliseconds) {
+    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+        struct run_step *step = &run->steps[i];
+        for (size_t n = 0; step->counts[TASK_SLEEPING] && n < step->task_capacity; n++)
+            if (step->tasks[n] && step->tasks[n]->state == TASK_SLEEPING)
+                step->tasks[n]->wake += milliseconds;
+    }
 }
 
 int people_poll(struct run *run, int64_t now, struct error **err) {

@@ -3,6 +3,7 @@
 #include "private.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #define TOOLS_FOLDER "/opt/glovebox"
@@ -223,8 +224,17 @@ static int shell_command(struct flight *flight, const char *text, const json_t *
 
 static int add_expanded(struct flight *flight, const char *text, const json_t *values,
                         struct error **err) {
-    OWN_STRING value = template_expand_cached(text, values, flight->engine->expressions, err);
-    return value ? add_argument(flight, arena_copy_string(flight->arena, value), err) : -1;
+    OWN_JSON words = template_expand_words(text, values, flight->engine->expressions, err);
+    size_t index;
+    json_t *word;
+    if (!words)
+        return -1;
+    json_array_foreach(words, index, word) {
+        if (add_argument(flight, arena_copy_string(flight->arena, json_string_value(word)), err) <
+            0)
+            return -1;
+    }
+    return 0;
 }
 
 static int make_tool_command(struct flight *flight, const char *in, const char *out,
@@ -240,15 +250,6 @@ static int make_tool_command(struct flight *flight, const char *in, const char *
                   : 0;
 }
 
-/* "sh -c TEXT", whichever shell and however it was written down: TEXT is shell text. */
-static bool is_shell(const struct step *step) {
-    if (step->type == STEP_TOOL || step->command_count < 3)
-        return false;
-    const char *flags = step->command[1];
-    return text_ends_with(path_base_name(step->command[0]), "sh") && flags[0] == '-' &&
-           flags[1] != '-' && strchr(flags, 'c');
-}
-
 static int make_command(struct flight *flight, const json_t *values, const char *in,
                         const char *out, struct error **err) {
     const struct step *step = flight->task->step->step;
@@ -257,7 +258,11 @@ static int make_command(struct flight *flight, const json_t *values, const char 
     for (size_t i = 0; i < step->entrypoint_count; i++)
         if (add_expanded(flight, step->entrypoint[i], values, err) < 0)
             return error_wrap(err, "entrypoint");
-    bool shell = is_shell(step);
+    /* An image may have a command of its own: then the list is empty, but there. */
+    if (array_reserve(&flight->arguments, &flight->argument_capacity, flight->argument_count,
+                      sizeof(*flight->arguments), FLIGHT_MAXIMUM_PARTS, err) < 0)
+        return -1;
+    bool shell = step->type != STEP_TOOL && words_begin_shell(step->command, step->command_count);
     for (size_t i = 0; i < step->command_count; i++) {
         int result = shell && i == 2 ? shell_command(flight, step->command[i], values, err)
                                      : add_expanded(flight, step->command[i], values, err);
@@ -292,21 +297,21 @@ static int make_environment(struct flight *flight, const json_t *values, const c
     return 0;
 }
 
-/* Secrets lie in HOME/secrets/NAME, readable by their owner alone. Their names stand in the
- * recipe, never their values. */
 static int mount_secrets(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
+    json_t *digests = step->secret_count ? json_object() : NULL;
+    if (digests)
+        json_object_set_new(flight->recipe, "secrets", digests);
     for (size_t i = 0; i < step->secret_count; i++) {
         OWN_STRING source = home_path(flight->engine, "secrets/%s", step->secrets[i]);
         OWN_STRING target = memory_format("/run/secrets/%s", step->secrets[i]);
+        char digest[SHA256_HEX_SIZE];
         if (!source || !target)
             return error_set_memory(err);
-        if (!file_exists(AT_FDCWD, source)) {
-            error_set(err, ERROR_NOT_FOUND, "there is no secret \"%s\"", step->secrets[i]);
-            return error_hint(err, "put it, mode 0600, into HOME/secrets/%s", step->secrets[i]);
-        }
-        if (flight_add_mount(flight, source, target, false, err) < 0)
+        if (secret_identify(flight->engine, step->secrets[i], digest, err) < 0 ||
+            flight_add_mount(flight, source, target, false, err) < 0)
             return -1;
+        json_object_set_new(digests, step->secrets[i], json_string(digest));
     }
     return 0;
 }
@@ -355,31 +360,32 @@ static int finish_recipe(struct flight *flight, struct error **err) {
     flight->recipe_text = buffer_take(&neutral, err);
     if (!flight->recipe_text)
         return -1;
-    sha256_of(flight->recipe_text, strlen(flight->recipe_text), flight->task->key);
+    sha256_of(flight->recipe_text, strlen(flight->recipe_text), flight->recipe_key);
+    memcpy(flight->task->key, flight->recipe_key, SHA256_SIZE);
     flight->task->has_key = true;
     return 0;
 }
 
+/* The pipeline was checked against it when the run was made; it may be another one by now. */
 static int check_policy(const struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
-    const json_t *policy = flight->engine->policy;
-    if (step->box == BOX_WISH_OFF && !json_is_true(json_object_get(policy, "allow_box_off"))) {
-        error_set(err, ERROR_DENIED, "the site's policy does not allow steps outside the box");
-        return error_hint(err, "an administrator may set \"allow_box_off\": true in %s/policy.json",
-                          flight->engine->home);
-    }
+    const struct policy *policy = flight->engine->policy;
+    if (step->box == BOX_WISH_OFF && policy_allows(policy, "box", "off", err) < 0)
+        return -1;
     if (!step->network || text_equal(step->network, "none"))
         return 0;
-    const json_t *networks = json_object_get(policy, "networks");
-    for (size_t i = 0; i < json_array_size(networks); i++) {
-        const char *name = json_string_value(json_array_get(networks, i));
-        if (name && text_equal(name, step->network))
-            return 0;
-    }
-    error_set(err, ERROR_DENIED, "the site's policy does not allow the network \"%s\"",
-              step->network);
-    return error_hint(err, "an administrator may add it to \"networks\" in %s/policy.json",
-                      flight->engine->home);
+    return policy_allows(policy, "network", step->network, err);
+}
+
+static int compare_targets(const void *a, const void *b) {
+    const struct compute_mount *x = a, *y = b;
+    return strcmp(x->target, y->target);
+}
+
+/* A folder before what is mounted inside it. */
+static void sort_mounts(struct flight *flight) {
+    if (flight->mount_count)
+        qsort(flight->mounts, flight->mount_count, sizeof(*flight->mounts), compare_targets);
 }
 
 int flight_prepare(struct flight *flight, struct error **err) {
@@ -401,9 +407,11 @@ int flight_prepare(struct flight *flight, struct error **err) {
     json_t *single = json_object_get(flight->in_paths, "");
     json_object_set(values, "in", single ? single : flight->in_paths);
     json_object_set_new(values, "out", json_string(out));
-    if (sealed && flight_add_mount(flight, flight->out, "/out", true, err) < 0)
+    /* MedPerf's steps know their own mounts only, which may be called /in and /out too. */
+    bool ours = flight->task->step->run->pipeline->dialect != DIALECT_MEDPERF;
+    if (sealed && ours && flight_add_mount(flight, flight->out, "/out", true, err) < 0)
         return -1;
-    if (sealed && !json_object_size(flight->in_paths)) {
+    if (sealed && ours && !json_object_size(flight->in_paths)) {
         OWN_STRING empty = home_path(flight->engine, "empty");
         if (!empty || flight_add_mount(flight, empty, "/in", false, err) < 0)
             return error_set_memory(err);
@@ -412,5 +420,6 @@ int flight_prepare(struct flight *flight, struct error **err) {
         make_environment(flight, values, in, out, err) < 0 ||
         make_command(flight, values, in, out, err) < 0)
         return -1;
+    sort_mounts(flight);
     return finish_recipe(flight, err);
 }

@@ -11,15 +11,19 @@
 #include <uthash.h>
 #include <uv.h>
 
-#define LEVELS_MAXIMUM      8
-#define TASKS_MAXIMUM       ((size_t)2 << 20) /* of one run */
-#define RUN_MEMORY_MAXIMUM  ((size_t)2 << 30)
-#define RESULT_JSON_MAXIMUM ((size_t)1 << 20)
-#define LOST_MAXIMUM        5 /* times that an attempt may be lost before its task fails */
-#define NAME_SIZE           128
-#define NOTE_CANCELLING     "cancelling"
-#define NEXT_POLLS          UINT16_MAX       /* no condition of `next` holds yet */
-#define NEXT_NONE           (UINT16_MAX - 1) /* none held, and none will be asked again */
+#define LEVELS_MAXIMUM        8
+#define TASKS_MAXIMUM         ((size_t)2 << 20) /* of one run */
+#define RUN_MEMORY_MAXIMUM    ((size_t)2 << 30)
+#define RESULT_JSON_MAXIMUM   ((size_t)1 << 20)
+#define FAILED_RESULT_MAXIMUM ((size_t)256 << 10) /* read on the loop thread */
+#define LOST_MAXIMUM          5 /* times that an attempt may be lost before its task fails */
+#define NAME_SIZE             128
+#define STATE_GONE            (-1) /* of a task on record whose partition is not made any more */
+#define NOT_STARTED           "the run ended before its turn came"
+#define WAITS_FOR_SAME        "waits for the same work"
+#define NOTE_CANCELLING       "cancelling"
+#define NEXT_POLLS            UINT16_MAX       /* no condition of `next` holds yet */
+#define NEXT_NONE             (UINT16_MAX - 1) /* none held, and none will be asked again */
 
 /* Why a task was skipped. The order stands in the database. */
 enum skip {
@@ -47,8 +51,8 @@ struct node {
 };
 struct range {
     uint32_t first, count;
-    bool made;
-    uint8_t outcome; /* enum skip: stands for the tasks that were not made */
+    bool made, listing; /* listing: the pool is at it */
+    uint8_t outcome;    /* enum skip: stands for the tasks that were not made */
 };
 /* All partitions that one step's `foreach` made, below those of the axis above. */
 struct axis {
@@ -77,6 +81,7 @@ struct task {
     int exit;
     uint32_t waiting; /* edges that are still open */
     int64_t wake;
+    int64_t queued;         /* when it became ready, by the monotonic clock */
     const char *new_result; /* its result.json, while it moves to a final state */
     bool has_new_result;
     uint8_t key[SHA256_SIZE], output[SHA256_SIZE];
@@ -106,9 +111,13 @@ struct run_step {
     size_t dependent_count;
     struct task *queue_first, *queue_last; /* ready */
     uint32_t in_flight;
+    uint64_t passed;            /* the scheduler's round in which its tasks did not fit */
     struct resources resources; /* what its tasks ask for, its flavor included */
     unsigned weight;            /* steps on the longest path from here to an end */
+    unsigned timed;             /* how many ends `pace` is made of, up to 4 */
+    int64_t pace;               /* how long its tasks took of late: microseconds */
     bool selected;
+    bool starts; /* by itself, as --only left out what would fire it */
     bool has_log_folder;
     struct expression *when; /* compiled on first use */
 };
@@ -135,6 +144,7 @@ struct run {
     bool sources_ready, sources_busy;
     bool loading; /* counters are being rebuilt: nobody is woken */
     struct task *woken_first, *woken_last;
+    struct task *parked;     /* ready, but another task does the same work */
     struct task *reset_list; /* while a command is applied */
     bool undone;             /* a fan was taken back by it */
     bool stopping;           /* a failure ended it: nothing new starts but clean-up */
@@ -146,8 +156,10 @@ struct run {
     uint32_t in_flight;             /* tasks launched or about to be */
     struct manifest *kept_manifest; /* of the outputs with kept_key: see inputs.c */
     uint8_t kept_key[SHA256_SIZE];
-    uint32_t pool;           /* pieces of work in the pool */
-    struct run_step **order; /* by weight, heaviest first */
+    uint32_t pool;  /* pieces of work in the pool */
+    uint32_t calls; /* of host-side functions, under way */
+    char *report;   /* MedPerf's, as it was written last; see report.c */
+    int64_t report_time;
     struct run *next;
 };
 
@@ -160,15 +172,17 @@ struct engine {
     bool read_only;
     struct store *store;
     int64_t data_version;
-    json_t *policy;
+    struct policy *policy;
     const struct driver *driver;
     struct compute *compute;
     struct compute_capacity capacity;
     double cpus_taken;
     uint64_t memory_taken;
     unsigned gpus_taken;
+    uint64_t round; /* of the scheduler */
     uv_loop_t *loop;
     int64_t newest; /* id of the newest run that was taken up */
+    int64_t boot;   /* the wall clock's time when the monotonic one was 0, at the last poll */
     bool driving, dirty;
     struct error *failure; /* ends the drive */
     struct run *runs;
@@ -177,8 +191,13 @@ struct engine {
     struct flight *launches; /* prepared in this turn: launched after the commit */
     struct flight *flights;  /* all, to find one by its job's name */
     struct flight *landed;   /* stored in this turn: forgotten after the commit */
+    struct call *calls;      /* of host-side functions, under way */
+    unsigned calls_made;
     struct expression_cache *expressions;
-    char *own_folder; /* of our executable, mounted for tools */
+    int64_t sync_round; /* results stored now are safe after the sync that ends it */
+    bool rebooted;      /* the home was last driven in another boot of the machine */
+    bool ending;        /* a run's end is in this turn's commit */
+    char *own_folder;   /* of our executable, mounted for tools */
 };
 
 /* ------------------------------------------------------------------- home.c */
@@ -189,6 +208,14 @@ void home_unlock(struct engine *engine);
 /* Opens a transaction unless one is open. The turn's end commits. */
 int engine_write(struct engine *engine, struct error **err) MUST_CHECK;
 const char *engine_who(void);
+
+/* ----------------------------------------------------------------- secret.c */
+/* The one secret that the home makes itself, of random bytes, when a step first asks for it. */
+#define SECRET_PSEUDONYMS "pseudonyms"
+/* A digest of HOME/secrets/NAME that says nothing about it to who has not the home's salt, and
+ * whether it may be used: ERROR_DENIED when others than its owner can read it. */
+int secret_identify(const struct engine *engine, const char *name, char text[SHA256_HEX_SIZE],
+                    struct error **err) MUST_CHECK;
 
 /* ------------------------------------------------------------------- load.c */
 /* Builds a run from the database. */
@@ -264,9 +291,10 @@ int expand_after(struct task *task, struct error **err) MUST_CHECK;
 /* The same for all final tasks: after a run was loaded. */
 int expand_ready(struct run *run, struct error **err) MUST_CHECK;
 /* Lists a fan's partitions; safe in the pool. */
-int expand_list(struct run *run, const struct fan *fan, const char *path,
+int expand_list(const json_t *parameters, const struct fan *fan, const char *path,
                 const struct manifest *manifest, struct partition_list *list,
                 struct error **err) MUST_CHECK;
+bool expand_leads_to(const char *key, const char *wanted, bool above);
 int expand_check(const struct run *run, size_t fan_step, const struct partition_list *list,
                  struct error **err) MUST_CHECK;
 /* A fan over an input was listed (or could not be: takes over `problem`). */
@@ -274,6 +302,10 @@ int expand_from_source(struct run *run, size_t fan_step, const struct partition_
                        struct error *problem, struct error **err) MUST_CHECK;
 
 /* ---------------------------------------------------------------- sources.c */
+/* Lists a fan over the input at `path`; `manifest` NULL: it is looked at now. */
+int sources_list(const struct fan *fan, const char *path, const struct manifest *manifest,
+                 const json_t *parameters, struct partition_list *ret,
+                 struct error **err) MUST_CHECK;
 /* Reads (hashes) inputs and file parameters in the pool; then the run goes on. */
 int sources_begin(struct run *run, struct error **err) MUST_CHECK;
 
@@ -289,9 +321,15 @@ int task_test_when(struct task *task, bool *ret, struct error **err) MUST_CHECK;
 void schedule_queue(struct task *task);
 void schedule_unqueue(struct task *task);
 int schedule_dispatch(struct engine *engine, struct error **err) MUST_CHECK;
+/* Takes a ready task out of its queue until the work under its key was done. */
+void schedule_park(struct task *task);
+void schedule_unpark(struct engine *engine, const uint8_t key[SHA256_SIZE]);
 /* Gives back what a task had taken. */
 void schedule_release(struct task *task);
 void schedule_take(struct task *task); /* of an attempt that was found running */
+/* Microseconds that may go by before anything needs us: many ends then share one commit. */
+unsigned schedule_leisure(const struct engine *engine);
+void schedule_timed(struct run_step *step, int64_t duration); /* ms that one took */
 
 /* ----------------------------------------------------------------- flight.c */
 /* Starts an attempt: inputs, key, reuse or command line; launch follows after the commit. */
@@ -320,6 +358,8 @@ int people_begin(struct task *task, struct error **err) MUST_CHECK;
 int task_fail(struct task *task, struct error *problem, struct error **err) MUST_CHECK;
 /* Looks at sleeping and deciding tasks: time, files, conditions. */
 int people_poll(struct run *run, int64_t now, struct error **err) MUST_CHECK;
+/* Moves the time until which tasks sleep. */
+void people_shift(struct run *run, int64_t milliseconds);
 int people_decide(struct task *task, bool approved, const char *note, const char *who,
                   struct error **err) MUST_CHECK;
 char *people_review_folder(struct task *task, struct error **err) MUST_CHECK;
@@ -330,6 +370,29 @@ int next_follow(struct task *task, struct error **err) MUST_CHECK;
 int next_settle(struct task *task, enum task_state state, const char *reason,
                 struct error **err) MUST_CHECK;
 int next_wake(struct task *task, struct error **err) MUST_CHECK;
+/* The functions among the conditions have answered: `branch` is taken, or -1. */
+int next_answered(struct task *task, int branch, struct error **err) MUST_CHECK;
+/* Any final task: jumps to a step that waits for all its partitions. */
+int next_join(struct task *task, struct error **err) MUST_CHECK;
+/* A task that was not there yet when steps that lead to it ended. */
+int next_catch_up(struct task *task, struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------- call.c */
+/* MedPerf's host-side Python functions, each call a sealed job of its own. */
+struct call;
+/* Asks `fan.function` of a step for its partitions; expand_from_source() gets the answer. */
+int call_partitions(struct run *run, size_t fan_step, struct error **err) MUST_CHECK;
+/* False while the task's conditions are asked already, or too many calls are under way. */
+bool call_is_possible(const struct task *task);
+/* Asks `functions` in turn; next_answered() gets the branch of the first that holds, or
+ * `fallback`. The task is SLEEPING with NEXT_POLLS. */
+int call_conditions(struct task *task, const json_t *functions, const json_t *branches,
+                    int fallback, struct error **err) MUST_CHECK;
+/* True when the job was a call. Its failure to be used is in *err. */
+bool call_exited(struct engine *engine, const struct exit_report *report, struct error **err);
+void call_forget_all(struct engine *engine);
+/* Tidies up after the last driver of the home. */
+int call_recover(struct engine *engine, struct error **err) MUST_CHECK;
 
 /* ---------------------------------------------------------------- command.c */
 int commands_apply(struct engine *engine, bool *ret_any, struct error **err) MUST_CHECK;
@@ -366,6 +429,58 @@ int pool_queue(struct run *run, struct pool_job *job, struct error **err) MUST_C
 /* Delivers outputs and writes the run's record; in the pool. */
 int record_finish(struct run *run, enum run_state state, struct error **err) MUST_CHECK;
 int record_write(struct run *run, struct error **err) MUST_CHECK;
+/* The same without the tasks, for a run that begins to wait; trouble is only logged. */
+void record_note(struct run *run);
+
+/* ------------------------------------------------------------------ crate*.c */
+/* Writes ro-crate-metadata.json beside the record; `record` is query_record()'s. */
+int crate_write(struct engine *engine, const char *run, const json_t *record,
+                struct error **err) MUST_CHECK;
+/* Writes the files of a pipeline below a run's `folder`, for its crate; `path` is the pipeline's
+ * own as the run's record has it. */
+int crate_keep_files(const struct pipeline *pipeline, const char *path, const char *folder,
+                     struct error **err) MUST_CHECK;
+/* {name: {sha256, parts}} of the outputs of a run that succeeded. */
+json_t *crate_output_digests(struct run *run, struct error **err) MUST_CHECK;
+/* The same as it was recorded; {} when there is none. */
+json_t *query_output_digests(struct engine *engine, int64_t run, struct error **err) MUST_CHECK;
+/* Adds `recorded` to the status of a run that was made from a crate. */
+int query_add_recorded(struct engine *engine, int64_t run, json_t *status,
+                       struct error **err) MUST_CHECK;
+
+/* ----------------------------------------------------------------- report.c */
+/* MedPerf's report file, when the run is one of MedPerf's files. Says so in the log when it cannot
+ * be written; `now` false: only when it changed, and not more often than every few seconds. */
+void report_write(struct run *run, bool now);
+
+/* ---------------------------------------------------------------- deliver.c */
+struct delivery;
+struct delivery_item {
+    char *source, *target; /* host paths; the target lies in the run's folder for outputs */
+};
+/* Reads what earlier runs delivered. *ret is the caller's to free, also after an error. */
+int delivery_new(const struct run *run, struct delivery **ret, struct error **err) MUST_CHECK;
+void delivery_free(struct delivery *delivery);
+/* In the pool: copies the items to their places; then removes what lies there from before. */
+int delivery_put(struct delivery *delivery, const struct delivery_item *items, size_t count,
+                 struct error **err) MUST_CHECK;
+int delivery_tidy(struct delivery *delivery, struct error **err) MUST_CHECK;
+/* Records what was put; not `whole`: it was cut short, so that what was there before counts still.
+ */
+int delivery_save(const struct run *run, const struct delivery *delivery, bool whole,
+                  struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------ power.c */
+/* When driving begins: looks at what a power cut may have taken since the home was last driven. */
+int power_begin(struct engine *engine, struct error **err) MUST_CHECK;
+/* In the pool: all that was stored before is safe. Then the results of that round are marked so. */
+int power_sync(const struct engine *engine, struct error **err) MUST_CHECK;
+int power_synced(struct engine *engine, int64_t round, struct error **err) MUST_CHECK;
+
+/* --------------------------------------------------------------------- gc.c */
+/* Removes work folders of attempts that no running task owns. Only while we hold the lock. */
+int gc_sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret,
+                  struct error **err) MUST_CHECK;
 
 /* -------------------------------------------------------------------- spot.c */
 struct spot { /* below one of the two */
@@ -394,6 +509,14 @@ int query_unknown_step(const struct pipeline *pipeline, const char *id, enum err
 /* Index of a step, -1 for NULL; ERROR_NOT_FOUND with the nearest name. */
 int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret,
                struct error **err) MUST_CHECK;
+/* ----------------------------------------------------------------- inputs.c */
+/* A writable input that was left out: one folder (or file) of the run, shared by its steps. Made
+ * when it is not there. Caller frees. */
+char *run_volume(const struct run *run, size_t input, struct error **err) MUST_CHECK;
+
+/* The manifest of a task's outputs; the last one read is kept by its run, since many items of one
+ * step's outputs are asked for in a row. */
+const struct manifest *result_manifest(struct task *task, struct error **err) MUST_CHECK;
 /* ------------------------------------------------------------------ result.c */
 char *result_folder(const struct engine *engine, const uint8_t key[SHA256_SIZE]) MUST_CHECK;
 /* Folder (or file) with a task's outputs at `path`; an empty folder when it left none. */
@@ -401,6 +524,9 @@ char *result_path(const struct task *task, const char *path) MUST_CHECK;
 /* The same with links resolved, refusing to leave the outputs: what a guest wrote is not trusted.
  */
 char *result_inside(const struct task *task, const char *path, struct error **err) MUST_CHECK;
+
+/* The object in FOLDER/result.json, canonical; *ret stays NULL when there is none. */
+int result_read(const char *folder, size_t maximum, char **ret, struct error **err) MUST_CHECK;
 
 extern const struct store_migrations home_migrations;
 

@@ -100,7 +100,8 @@ static struct rows *find_task(struct engine *engine, int64_t run, const struct p
     int64_t count = 0;
     if (!partition &&
         store_integer(engine->store, 0, &count, err,
-                      "SELECT count(*) FROM task WHERE run = ? AND step = ?", "ii", run, step) < 0)
+                      "SELECT count(*) FROM task WHERE run = ? AND step = ? AND state >= 0", "ii",
+                      run, step) < 0)
         return NULL;
     if (count > 1) {
         error_set(err, ERROR_INVALID, "step %s has %lld partitions", id, (long long)count);
@@ -109,7 +110,7 @@ static struct rows *find_task(struct engine *engine, int64_t run, const struct p
     }
     struct rows *rows = store_query(engine->store, err,
                                     "SELECT " TASK_COLUMNS " FROM task WHERE run = ?1 AND "
-                                    "step = ?2 AND (?3 IS NULL OR partition = ?3)",
+                                    "step = ?2 AND (?3 IS NULL AND state >= 0 OR partition = ?3)",
                                     "iis", run, step, partition);
     int more = rows ? rows_next(rows, err) : -1;
     if (more > 0)
@@ -182,7 +183,7 @@ static bool differ(const json_t *a, const json_t *b) {
 static void compare(const json_t *before, const json_t *now, json_t *details) {
     static const char *const flat[] = {"type",        "tool",    "image",     "command",
                                        "environment", "network", "partition", "glovebox"};
-    static const char *const nested[] = {"inputs", "mounts", "files"};
+    static const char *const nested[] = {"inputs", "mounts", "files", "secrets"};
     for (size_t i = 0; i < ARRAY_SIZE(flat); i++)
         if (differ(json_object_get(before, flat[i]), json_object_get(now, flat[i])))
             json_array_append_new(details, json_sprintf("%s changed", flat[i]));
@@ -269,11 +270,12 @@ static int explain_wait(struct engine *engine, int64_t run, const struct pipelin
         const struct step *upstream = &pipeline->steps[step->edges[i].step];
         int64_t open = 0, all = 0;
         if (store_integer(engine->store, 0, &open, err,
-                          "SELECT count(*) FROM task WHERE run = ? AND step = ? AND state < 5",
+                          "SELECT count(*) FROM task WHERE run = ? AND step = ? AND state "
+                          "BETWEEN 0 AND 4",
                           "ii", run, (int64_t)upstream->index) < 0 ||
             store_integer(engine->store, 0, &all, err,
-                          "SELECT count(*) FROM task WHERE run = ? AND step = ?", "ii", run,
-                          (int64_t)upstream->index) < 0)
+                          "SELECT count(*) FROM task WHERE run = ? AND step = ? AND state >= 0",
+                          "ii", run, (int64_t)upstream->index) < 0)
             return -1;
         if (!all)
             json_array_append_new(details, json_sprintf("%s has no tasks yet", upstream->id));
@@ -287,16 +289,41 @@ static int explain_wait(struct engine *engine, int64_t run, const struct pipelin
     return 0;
 }
 
+/* The beginning of what a failed task left in result.json; the record has it whole. */
+static json_t *shorten_result(const char *result) {
+    size_t size = strlen(result), shown = size < 1000 ? size : 1000;
+    while (shown < size && ((uint8_t)result[shown] & 0xc0) == 0x80)
+        shown--;
+    return json_sprintf("result.json: %.*s%s", (int)shown, result, shown < size ? "…" : "");
+}
+
 static int explain(struct engine *engine, int64_t run, const struct pipeline *pipeline,
                    struct rows *task, json_t *details, const char **ret_because,
                    struct error **err) {
     const struct step *step = &pipeline->steps[rows_integer(task, 1)];
     const char *reason = rows_text(task, 12);
-    switch ((enum task_state)rows_integer(task, 3)) {
+    if (rows_integer(task, 3) == STATE_GONE) {
+        *ret_because = "its partition was not made again when the run was restarted";
+        return 0;
+    }
+    int64_t run_state = RUN_RUNNING, state = rows_integer(task, 3);
+    if (store_integer(engine->store, RUN_RUNNING, &run_state, err,
+                      "SELECT state FROM run WHERE id = ?", "i", run) < 0)
+        return -1;
+    if (state == TASK_WAITING && run_state >= RUN_SUCCEEDED) {
+        *ret_because = NOT_STARTED;
+        json_array_append_new(details, json_string("`glovebox retry` takes it up"));
+        return 0;
+    }
+    switch ((enum task_state)state) {
     case TASK_WAITING:
         *ret_because = "it waits for what comes before it";
         return explain_wait(engine, run, pipeline, step, details, err);
     case TASK_READY:
+        if (reason && text_starts_with(reason, WAITS_FOR_SAME)) {
+            *ret_because = "it waits for another task that does the same work";
+            break;
+        }
         *ret_because = "it waits for room: limits and resources, see `glovebox status`";
         return 0;
     case TASK_RUNNING:
@@ -317,6 +344,8 @@ static int explain(struct engine *engine, int64_t run, const struct pipeline *pi
         if (rows_integer(task, 5) > 0)
             json_array_append_new(
                 details, json_sprintf("exit status %lld", (long long)rows_integer(task, 5)));
+        if (step->type <= STEP_CONTAINER && rows_text(task, 11))
+            json_array_append_new(details, shorten_result(rows_text(task, 11)));
         break;
     case TASK_CANCELLED:
         *ret_because = "a person stopped it";

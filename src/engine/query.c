@@ -163,12 +163,13 @@ static int expanded(struct engine *engine, int64_t run, const struct step *step,
     int64_t open = 0;
     *ret = true;
     for (size_t level = 0; level < step->axis_count && *ret; level++) {
-        const char *sql = level == 0
-                              ? "SELECT NOT EXISTS(SELECT 1 FROM expansion WHERE run = ?1 AND "
-                                "step = ?2)"
-                              : "SELECT EXISTS(SELECT 1 FROM task t WHERE t.run = ?1 AND "
-                                "t.step = ?3 AND NOT EXISTS(SELECT 1 FROM expansion e WHERE "
-                                "e.run = ?1 AND e.step = ?2 AND e.parent = t.partition))";
+        const char *sql =
+            level == 0
+                ? "SELECT NOT EXISTS(SELECT 1 FROM expansion WHERE run = ?1 AND "
+                  "step = ?2)"
+                : "SELECT EXISTS(SELECT 1 FROM task t WHERE t.run = ?1 AND "
+                  "t.step = ?3 AND t.state >= 0 AND NOT EXISTS(SELECT 1 FROM expansion e WHERE "
+                  "e.run = ?1 AND e.step = ?2 AND e.parent = t.partition))";
         int result =
             level == 0 ? store_integer(engine->store, 0, &open, err, sql, "ii", run,
                                        (int64_t)step->axis[0])
@@ -229,14 +230,15 @@ static int add_tasks(struct engine *engine, int64_t run, const struct pipeline *
         const char *reason = rows_text(rows, 4), *detail = rows_text(rows, 7);
         if (!detail || !*detail)
             detail = reason;
+        int64_t number = rows_integer(rows, 3);
         OWN_STRING log = rows_text(rows, 8) ? home_path(engine, "%s", rows_text(rows, 8)) : NULL;
         json_array_append_new(
             list,
-            json_pack("{s:s, s:s, s:s, s:I, s:s?, s:s?, s:s?, s:o}", "step",
+            json_pack("{s:s, s:s, s:s, s:o, s:s?, s:s?, s:s?, s:o}", "step",
                       step < pipeline->step_count ? pipeline->steps[step].id : "?", "partition",
                       rows_text(rows, 1), "cause", cause_name((enum cause)rows_integer(rows, 2)),
-                      "exit", (json_int_t)rows_integer(rows, 3), "message", reason, "detail",
-                      detail, "log", log, "started", query_time(rows_integer(rows, 5))));
+                      "exit", number < 0 ? json_null() : json_integer(number), "message", reason,
+                      "detail", detail, "log", log, "started", query_time(rows_integer(rows, 5))));
     }
     return more;
 }
@@ -292,7 +294,7 @@ json_t *engine_status(struct engine *engine, const char *run, struct error **err
         add_tasks(engine, id, pipeline, TASK_RUNNING, status, "running", err) < 0 ||
         add_said(engine, id, "problem", "problems", status, err) < 0 ||
         add_said(engine, id, "warning", "warnings", status, err) < 0 ||
-        add_outputs(engine, id, status, err) < 0)
+        add_outputs(engine, id, status, err) < 0 || query_add_recorded(engine, id, status, err) < 0)
         return NULL;
     return take(&status);
 }
@@ -380,7 +382,7 @@ int engine_tasks(struct engine *engine, const char *run, const char *step, const
         return -1;
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT id, step, partition, state, attempts, exit, cause, "
-                                "started, ended FROM task WHERE run = ?1 AND "
+                                "started, ended FROM task WHERE run = ?1 AND state >= 0 AND "
                                 "(?2 < 0 OR step = ?2) AND (?3 < 0 OR state = ?3) "
                                 "ORDER BY step, partition",
                                 "iii", id, only_step, only_state);

@@ -4,13 +4,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-struct delivery {
-    char *source, *target;
-};
 struct finish_run_job {
     struct pool_job job;
     enum run_state state;
-    struct delivery *items;
+    int64_t round;             /* of syncing */
+    struct delivery *delivery; /* NULL: the run did not succeed */
+    struct delivery_item *items;
     size_t count, capacity;
     struct error *failure;
 };
@@ -23,6 +22,7 @@ static void finish_run_job_free(struct finish_run_job *job) {
         memory_free(job->items[i].target);
     }
     memory_free(job->items);
+    delivery_free(job->delivery);
     error_free(job->failure);
     memory_free(job);
 }
@@ -36,7 +36,7 @@ static int add_delivery(struct finish_run_job *job, const char *source, const ch
     if (array_reserve(&job->items, &job->capacity, job->count, sizeof(*job->items), TASKS_MAXIMUM,
                       err) < 0)
         return -1;
-    struct delivery *item = &job->items[job->count++];
+    struct delivery_item *item = &job->items[job->count++];
     item->source = memory_copy_string(source);
     item->target = memory_copy_string(target);
     return item->source && item->target ? 0 : error_set_memory(err);
@@ -108,20 +108,13 @@ static int gather_outputs(struct run *run, struct finish_run_job *job, struct er
 /* In the pool. */
 static void deliver(struct pool_job *base) {
     struct finish_run_job *job = (struct finish_run_job *)base;
-    for (size_t i = 0; i < job->count && !job->failure; i++) {
-        const struct delivery *item = &job->items[i];
-        OWN_STRING parent =
-            memory_copy_bytes(item->target, (size_t)(path_base_name(item->target) - item->target));
-        if (!parent) {
-            error_set_memory(&job->failure);
-            return;
-        }
-        if (directory_make(AT_FDCWD, parent, 0755, &job->failure) < 0 ||
-            tree_copy(AT_FDCWD, item->source, AT_FDCWD, item->target, &job->failure) < 0) {
-            error_wrap(&job->failure, "outputs");
-            return;
-        }
-    }
+    struct error **err = &job->failure;
+    if (job->failure)
+        return;
+    if ((job->delivery && (delivery_put(job->delivery, job->items, job->count, err) < 0 ||
+                           delivery_tidy(job->delivery, err) < 0)) ||
+        power_sync(base->run->engine, err) < 0)
+        error_wrap(err, "outputs");
 }
 
 /* {name: path} of what was delivered; a folder when there is one for each partition. */
@@ -234,6 +227,8 @@ static void append_task(struct buffer *out, const struct run *run, struct rows *
     append_number(out, "attempts_made", rows, 29);
     append_number(out, "exit", rows, 30);
     append_raw(out, "result", rows_text(rows, 26));
+    append_raw(out, "origin", rows_text(rows, 31));
+    append_raw(out, "recipe", rows_text(rows, 32));
     buffer_append(out, ",\"attempts\":[");
 }
 
@@ -246,8 +241,11 @@ static int append_tasks(struct run *run, struct buffer *out, struct error **err)
         "a.sandbox, a.launched, a.started, a.ended, a.cause, nullif(a.exit, -1), a.signal, "
         "a.peak_memory, a.cpu_user, a.cpu_system, a.detail, t.result, "
         "json_extract(a.recipe, '$.environment'), json_extract(a.recipe, '$.inputs'), t.attempts, "
-        "nullif(t.exit, -1) FROM task t LEFT JOIN attempt a ON a.task = t.id WHERE t.run = ? "
-        "ORDER BY t.step, t.partition, a.number",
+        "nullif(t.exit, -1), CASE WHEN r.key IS NOT NULL THEN json_object('run', r.run, 'step', "
+        "r.step, 'partition', r.partition, 'attempt', r.attempt) END, r.recipe FROM task t "
+        "LEFT JOIN attempt a ON a.task = t.id "
+        "LEFT JOIN result r ON r.key = t.key AND t.state = 6 " /* reused */
+        "WHERE t.run = ? ORDER BY t.step, t.partition, a.number",
         "i", run->id);
     if (!rows)
         return -1;
@@ -275,23 +273,48 @@ static int write_json(const char *path, const json_t *json, struct error **err) 
     return text ? file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err) : -1;
 }
 
-int record_write(struct run *run, struct error **err) {
-    struct engine *engine = run->engine;
-    OWN_STRING record = home_path(engine, "runs/%s/run.json", run->name);
-    OWN_STRING pipeline = home_path(engine, "runs/%s/pipeline.json", run->name);
-    OWN_STRING tasks = home_path(engine, "runs/%s/tasks.jsonl", run->name);
-    OWN_JSON status = query_record(engine, run->name, err);
+static int write_tasks(struct run *run, struct error **err) {
+    OWN_STRING tasks = home_path(run->engine, "runs/%s/tasks.jsonl", run->name);
     OWN_BUFFER lines = {.maximum = (size_t)1 << 30};
-    if (!status)
-        return -1;
-    if (!record || !pipeline || !tasks)
+    if (!tasks)
         return error_set_memory(err);
-    if (write_json(record, status, err) < 0 ||
-        write_json(pipeline, run->pipeline->document, err) < 0)
-        return -1;
     if (append_tasks(run, &lines, err) < 0)
         return -1;
     return file_write_atomic(AT_FDCWD, tasks, buffer_text(&lines), lines.size, 0600, err);
+}
+
+static int write_record(struct run *run, bool with_tasks, struct error **err) {
+    struct engine *engine = run->engine;
+    OWN_STRING record = home_path(engine, "runs/%s/run.json", run->name);
+    OWN_STRING pipeline = home_path(engine, "runs/%s/pipeline.json", run->name);
+    OWN_JSON status = query_record(engine, run->name, err);
+    if (!status)
+        return -1;
+    if (!record || !pipeline)
+        return error_set_memory(err);
+    if (write_json(record, status, err) < 0 ||
+        write_json(pipeline, run->pipeline->document, err) < 0 ||
+        (with_tasks && write_tasks(run, err) < 0))
+        return -1;
+    return crate_write(engine, run->name, status, err);
+}
+
+int record_write(struct run *run, struct error **err) {
+    return write_record(run, true, err);
+}
+
+void record_note(struct run *run) {
+    OWN_ERROR problem = NULL;
+    if (write_record(run, false, &problem) < 0)
+        log_message(LOG_WARNING, "the record of run %s could not be written: %s", run->name,
+                    problem->message);
+}
+
+/* What never started is left to a retry; whoever looks at the run sees why. */
+static int leave_the_rest(const struct run *run, struct error **err) {
+    return store_run(run->engine->store, err,
+                     "UPDATE task SET state = 0, reason = ? WHERE run = ? AND state IN (0, 1)",
+                     "si", NOT_STARTED, run->id);
 }
 
 static int delivered(struct pool_job *base, struct error **err) {
@@ -308,14 +331,27 @@ static int delivered(struct pool_job *base, struct error **err) {
                       err) < 0)
             return -1;
     }
+    if (job->delivery && delivery_save(run, job->delivery, !job->failure, err) < 0)
+        return -1;
+    if (!job->failure && power_synced(run->engine, job->round, err) < 0)
+        return -1;
     OWN_JSON outputs = state == RUN_SUCCEEDED ? delivered_outputs(run, job) : json_object();
     if (!outputs)
         return error_set_memory(err);
     if (event_add(run->engine, run->id, 0, "outputs", take(&outputs), err) < 0)
         return -1;
-    if (run_move(run, state, note, err) < 0)
-        return -1;
     OWN_ERROR problem = NULL;
+    json_t *digests = state == RUN_SUCCEEDED ? crate_output_digests(run, &problem) : NULL;
+    if (digests && event_add(run->engine, run->id, 0, "digests", digests, err) < 0)
+        return -1;
+    if (problem) /* the run is as good as without them */
+        log_message(LOG_WARNING, "the outputs of run %s have no digests: %s", run->name,
+                    problem->message);
+    if (leave_the_rest(run, err) < 0 || run_move(run, state, note, err) < 0)
+        return -1;
+    run->engine->ending = true;
+    report_write(run, true);
+    error_free(take(&problem));
     if (record_write(run, &problem) < 0)
         log_message(LOG_WARNING, "the record of run %s could not be written: %s", run->name,
                     problem->message);
@@ -328,8 +364,10 @@ int record_finish(struct run *run, enum run_state state, struct error **err) {
         return error_set_memory(err);
     job->job = (struct pool_job){.run = run, .work = deliver, .done = delivered};
     job->state = state;
+    job->round = run->engine->sync_round++;
     run->finishing = true;
-    if (state == RUN_SUCCEEDED && gather_outputs(run, job, err) < 0)
+    if (state == RUN_SUCCEEDED &&
+        (delivery_new(run, &job->delivery, err) < 0 || gather_outputs(run, job, err) < 0))
         return -1;
     return pool_queue(run, &take(&job)->job, err);
 }

@@ -44,6 +44,23 @@ static const char *source_name(const struct run *run, size_t i) {
     return i < inputs ? run->pipeline->inputs[i].name : run->pipeline->parameters[i - inputs].name;
 }
 
+int sources_list(const struct fan *fan, const char *path, const struct manifest *manifest,
+                 const json_t *parameters, struct partition_list *ret, struct error **err) {
+    OWN_STRING inside = path_resolve_beneath(path, fan->over.path, err);
+    if (!inside)
+        return -1;
+    OWN_STRING full = path_join(path, inside);
+    if (!full)
+        return error_set_memory(err);
+    OWN_MANIFEST below = NULL;
+    if ((!manifest || *fan->over.path) && fan->kind != FAN_CSV && fan->kind != FAN_JSON) {
+        below = manifest_build(full, MANIFEST_NAMES_ONLY, NULL, err);
+        if (!below)
+            return -1;
+    }
+    return expand_list(parameters, fan, full, below ? below : manifest, ret, err);
+}
+
 /* In the pool. Touches only the run's sources, which nobody else uses meanwhile. */
 static void read_sources(struct pool_job *base) {
     struct source_job *job = (struct source_job *)base;
@@ -59,7 +76,7 @@ static void read_sources(struct pool_job *base) {
     }
     for (size_t i = 0; i < run->pipeline->step_count && !job->failure; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
-        if (fan->kind <= FAN_STEP ||
+        if (fan->kind <= FAN_STEP || fan->kind == FAN_FUNCTION ||
             (fan->over.kind != REFERENCE_INPUT && fan->over.kind != REFERENCE_PARAMETER))
             continue;
         const struct source *source = fan->over.kind == REFERENCE_INPUT
@@ -67,17 +84,8 @@ static void read_sources(struct pool_job *base) {
                                           : &run->parameter_sources[fan->over.index];
         if (!source->path)
             continue;
-        OWN_STRING inside = path_resolve_beneath(source->path, fan->over.path, &job->problems[i]);
-        if (!inside)
-            continue;
-        OWN_STRING path = path_join(source->path, inside);
-        OWN_MANIFEST below = NULL;
-        if (path && *fan->over.path && fan->kind != FAN_CSV && fan->kind != FAN_JSON)
-            below = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, &job->problems[i]);
-        if (!path)
-            error_set_memory(&job->problems[i]);
-        if (!job->problems[i] && expand_list(run, fan, path, below ? below : source->manifest,
-                                             &job->lists[i], &job->problems[i]) < 0)
+        if (sources_list(fan, source->path, source->manifest, run->parameters, &job->lists[i],
+                         &job->problems[i]) < 0)
             continue;
     }
 }
@@ -113,6 +121,33 @@ static int save_digests(struct run *run, struct error **err) {
                      run->id);
 }
 
+/* Lists the fan's partitions, unless it was done before this program drove the run. */
+static int ask_function(struct run *run, size_t fan_step, struct error **err) {
+    const struct node *root = run->axes[run->pipeline->step_count]->nodes[0];
+    struct range *range = axis_range(run->axes[fan_step], root, err);
+    struct error *problem = NULL;
+    if (!range || range->made || call_partitions(run, fan_step, &problem) == 0)
+        return range ? 0 : -1;
+    const struct partition_list none = {0};
+    return expand_from_source(run, fan_step, &none, problem, err);
+}
+
+/* A pipe or a socket has no content to hash, and whoever reads it may wait for ever. */
+static int warn_of_ignored(struct run *run, size_t i, struct error **err) {
+    const struct manifest *manifest = source_at(run, i)->manifest;
+    if (!manifest || !manifest->ignored)
+        return 0;
+    OWN_STRING message =
+        memory_format("%s: not a file, folder or link, so left out of account: %zu",
+                      source_name(run, i), manifest->ignored);
+    if (!message)
+        return error_set_memory(err);
+    return event_add(run->engine, run->id, 0, "warning",
+                     json_pack("{s:s, s:s}", "message", message, "hint",
+                               "remove the pipes, sockets and devices from it"),
+                     err);
+}
+
 static int sources_done(struct pool_job *base, struct error **err) {
     CLEANUP(source_job_cleanup) struct source_job *job = (struct source_job *)base;
     struct run *run = base->run;
@@ -128,13 +163,16 @@ static int sources_done(struct pool_job *base, struct error **err) {
             json_pack("{s:s, s:s*}", "message", failure->message, "hint", failure->hint), err);
     }
     for (size_t i = 0; i < job->count; i++)
-        if (job->caches[i] && digest_cache_save(run->engine->store, job->caches[i], err) < 0)
+        if ((job->caches[i] && digest_cache_save(run->engine->store, job->caches[i], err) < 0) ||
+            warn_of_ignored(run, i, err) < 0)
             return -1;
     if (save_digests(run, err) < 0)
         return -1;
     for (size_t i = 0; i < run->pipeline->step_count; i++) {
         const struct fan *fan = &run->pipeline->steps[i].fan;
-        if (fan->kind > FAN_STEP && fan->over.kind != REFERENCE_STEP &&
+        if (fan->kind == FAN_FUNCTION && ask_function(run, i, err) < 0)
+            return -1;
+        if (fan->kind > FAN_STEP && fan->kind != FAN_FUNCTION && fan->over.kind != REFERENCE_STEP &&
             fan->over.kind != REFERENCE_ITEM &&
             expand_from_source(run, i, &job->lists[i], take(&job->problems[i]), err) < 0)
             return -1;

@@ -14,6 +14,8 @@ static const char *const run_names[RUN_STATE_COUNT] = {
 };
 
 const char *task_state_name(enum task_state state) {
+    if ((int)state == STATE_GONE)
+        return "gone";
     return (unsigned)state < TASK_STATE_COUNT ? task_names[state] : "unknown";
 }
 
@@ -57,19 +59,21 @@ int event_add(struct engine *engine, int64_t run, int64_t task, const char *kind
 static int save(struct task *task, const char *reason, int64_t now, struct error **err) {
     struct engine *engine = task->step->run->engine;
     bool final = task_state_is_final(task->state), running = task->state == TASK_RUNNING;
-    if (store_run(engine->store, err,
-                  "UPDATE task SET state = ?, skip = ?, cause = ?, exit = ?, attempts = ?, "
-                  "key = ?, output = ?, result = CASE WHEN ? THEN ? ELSE result END, tries = ?, "
-                  "fresh = ?, fired = ?, chosen = ?, reason = coalesce(?, reason), wake = ?, "
-                  "started = CASE WHEN ? THEN ? ELSE started END, "
-                  "ended = CASE WHEN ? THEN ? ELSE NULL END WHERE id = ?",
-                  "iiiiibbisiiiisiiiiii", (int64_t)task->state, (int64_t)task->skip,
-                  (int64_t)task->cause, (int64_t)task->exit, (int64_t)task->attempts,
-                  (const void *)task->key, (size_t)(task->has_key ? SHA256_SIZE : 0),
-                  (const void *)task->output, (size_t)(task->has_output ? SHA256_SIZE : 0),
-                  (int64_t)task->has_new_result, task->new_result, (int64_t)task->tries,
-                  (int64_t)task->fresh, (int64_t)task->fired, (int64_t)task->chosen, reason,
-                  task->wake, (int64_t)running, now, (int64_t) final, now, task->id) < 0)
+    if (store_run(
+            engine->store, err,
+            "UPDATE task SET state = ?, skip = ?, cause = ?, exit = ?, attempts = ?, "
+            "key = ?, output = ?, result = CASE WHEN ? THEN ? ELSE result END, tries = ?, "
+            "fresh = ?, fired = ?, chosen = ?, reason = CASE WHEN ? THEN ? ELSE coalesce(?, "
+            "reason) END, wake = ?, "
+            "started = CASE WHEN ? THEN ? ELSE started END, "
+            "ended = CASE WHEN ? THEN max(?, coalesce(started, 0)) ELSE NULL END WHERE id = ?",
+            "iiiiibbisiiiiissiiiiii", (int64_t)task->state, (int64_t)task->skip,
+            (int64_t)task->cause, (int64_t)task->exit, (int64_t)task->attempts,
+            (const void *)task->key, (size_t)(task->has_key ? SHA256_SIZE : 0),
+            (const void *)task->output, (size_t)(task->has_output ? SHA256_SIZE : 0),
+            (int64_t)task->has_new_result, task->new_result, (int64_t)task->tries,
+            (int64_t)task->fresh, (int64_t)task->fired, (int64_t)task->chosen, (int64_t)running,
+            reason, reason, task->wake, (int64_t)running, now, (int64_t) final, now, task->id) < 0)
         return -1;
     task->has_new_result = false;
     task->new_result = NULL;
@@ -94,7 +98,7 @@ static int enter(struct task *task, struct error **err) {
         return 0;
     case TASK_SUCCEEDED:
     case TASK_REUSED:
-        if (graph_settled(task, err) < 0 || next_follow(task, err) < 0)
+        if (graph_settled(task, err) < 0 || next_follow(task, err) < 0 || next_join(task, err) < 0)
             return -1;
         break;
     case TASK_FAILED:
@@ -111,10 +115,10 @@ static int enter(struct task *task, struct error **err) {
             if (other && graph_fire(other, err) < 0)
                 return -1;
         }
-        return graph_settled(task, err);
+        return graph_settled(task, err) < 0 ? -1 : next_join(task, err);
     case TASK_SKIPPED:
     case TASK_CANCELLED:
-        return graph_settled(task, err);
+        return graph_settled(task, err) < 0 ? -1 : next_join(task, err);
     default:
         return 0;
     }
@@ -158,7 +162,8 @@ int run_move(struct run *run, enum run_state state, const char *note, struct err
     run->state = state;
     if (store_run(run->engine->store, err,
                   "UPDATE run SET state = ?, note = ?, started = coalesce(started, ?), "
-                  "ended = CASE WHEN ? THEN ? ELSE NULL END WHERE id = ?",
+                  "ended = CASE WHEN ? THEN max(?, coalesce(started, 0)) ELSE NULL END "
+                  "WHERE id = ?",
                   "isiiii", (int64_t)state, note, now, (int64_t)ended, now, run->id) < 0)
         return -1;
     return event_add(run->engine, run->id, 0, "run",

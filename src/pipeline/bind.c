@@ -95,12 +95,19 @@ static void set_path(struct binder *binder, const char *what, const char *name, 
     OWN_ERROR error = NULL;
     OWN_STRING whole = absolute_path(binder->pipeline, path, is_default, &error);
     if (!whole)
-        complain(binder, is_default ? "its default is relative to the pipeline's folder" : NULL,
+        complain(binder,
+                 is_default     ? "its default is relative to the pipeline's folder"
+                 : *path == '/' ? "it must be there before the run"
+                                : "it is relative to the folder that you are in",
                  "%s `%s`: %s", what, name, error ? error->message : "no memory");
     else if (!is_right_kind(whole, type))
-        complain(binder, NULL, "%s `%s`: %s is not a %s", what, name, path, value_type_name(type));
+        complain(binder,
+                 type == VALUE_DIRECTORY ? "name the folder that holds the file"
+                                         : "name one file; pipes, devices and folders are none",
+                 "%s `%s`: %s is not a %s", what, name, path, value_type_name(type));
     else if (!is_readable(whole, type))
-        complain(binder, NULL, "%s `%s`: %s cannot be read by this user", what, name, path);
+        complain(binder, "ask its owner, or copy it to where you may read",
+                 "%s `%s`: %s cannot be read by this user", what, name, path);
     else
         set(binder, name, json_string(whole));
 }
@@ -196,6 +203,11 @@ static void set_input(struct binder *binder, const struct pipeline_input *input,
     const char *path = given ? json_string_value(given) : input->fallback;
     if (given && !path) {
         complain(binder, NULL, "input `%s` is a path, not %s", input->name, "something else");
+        return;
+    }
+    if (path && !*path) {
+        complain(binder, *input->help ? input->help : NULL, "input `%s`: an empty path",
+                 input->name);
         return;
     }
     if (!path && input->optional)

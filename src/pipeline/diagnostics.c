@@ -1,3 +1,4 @@
+/* Mistakes with their places, kept in order and printed with the line they stand in. */
 #include "pipeline/private-node.h"
 
 #include <stdlib.h>
@@ -109,26 +110,29 @@ void trouble_add(struct trouble *trouble, enum severity severity, const struct s
     add(trouble, item, hint, source);
 }
 
+static void add_at(struct trouble *trouble, enum severity severity, const struct node *node,
+                   const char *hint, const char *format, va_list list) PRINTF_LIKE(5, 0);
+static void add_at(struct trouble *trouble, enum severity severity, const struct node *node,
+                   const char *hint, const char *format, va_list list) {
+    struct diagnostic item = {.severity = severity, .line = node->line, .column = node->column};
+    item.message = format_message(format, list);
+    add(trouble, item, hint, node->source);
+}
+
 void node_error(struct trouble *trouble, const struct node *node, const char *hint,
                 const char *format, ...) {
     va_list list;
     va_start(list, format);
-    struct diagnostic item = {
-        .severity = SEVERITY_ERROR, .line = node->line, .column = node->column};
-    item.message = format_message(format, list);
+    add_at(trouble, SEVERITY_ERROR, node, hint, format, list);
     va_end(list);
-    add(trouble, item, hint, node->source);
 }
 
 void node_warning(struct trouble *trouble, const struct node *node, const char *hint,
                   const char *format, ...) {
     va_list list;
     va_start(list, format);
-    struct diagnostic item = {
-        .severity = SEVERITY_WARNING, .line = node->line, .column = node->column};
-    item.message = format_message(format, list);
+    add_at(trouble, SEVERITY_WARNING, node, hint, format, list);
     va_end(list);
-    add(trouble, item, hint, node->source);
 }
 
 static int by_place(const void *left, const void *right) {

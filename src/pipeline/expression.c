@@ -1,3 +1,4 @@
+/* jq programs: compiled once, run within bounds of time and size. */
 #include "pipeline/private-expression.h"
 
 #include <ctype.h>
@@ -121,6 +122,23 @@ static int start(struct expression *expression, const json_t *input, const json_
     return 0;
 }
 
+/* jq quotes values ("string (\"Smith\") and number (1) cannot be added"), which may be patient
+ * data. What stands from the first to the last of them is left out. */
+static void hide_values(char *message) {
+    static const char *const kinds[] = {"string (", "number (", "object (", "array (", "boolean ("};
+    char *end = strrchr(message, ')'), *first = NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        char *found = strstr(message, kinds[i]);
+        char *open = found ? found + strlen(kinds[i]) : NULL;
+        if (open && (!first || open < first))
+            first = open;
+    }
+    if (!first || !end || end <= first + 3)
+        return;
+    memcpy(first, "...", 3);
+    memmove(first + 3, end, strlen(end) + 1);
+}
+
 /* The end of the outputs: an error of the program, or simply no more. */
 static int finish(struct expression *expression, jv last, struct error **err) {
     if (watchdog_stop(expression->watchdog)) {
@@ -135,9 +153,12 @@ static int finish(struct expression *expression, jv last, struct error **err) {
     jv message = jv_invalid_get_msg(last);
     if (jv_get_kind(message) != JV_KIND_STRING)
         message = jv_dump_string(message, 0);
-    error_set(err, ERROR_INVALID, "%.400s", jv_string_value(message));
+    OWN_STRING text = memory_copy_string(jv_string_value(message));
     jv_free(message);
-    return -1;
+    if (!text)
+        return error_set_memory(err);
+    hide_values(text);
+    return error_set(err, ERROR_INVALID, "%.400s", text);
 }
 
 json_t *expression_run(struct expression *expression, const json_t *input, const json_t *values,

@@ -182,24 +182,34 @@ static int fill_layers(struct layout *layout, struct error **err) {
 
 /* ------------------------------------------------------------------------ order */
 
-/* The mean order of the neighbours above (or below). */
-static void wish_order(struct layout *layout, size_t index, bool from_above) {
+static double order_of(const struct place *place) {
+    return (double)place->order;
+}
+
+static double centre_of(const struct place *place) {
+    return (double)place->centre;
+}
+
+/* The mean of the neighbours above (or below); its own where it has none. */
+static void wish(struct layout *layout, size_t index, bool from_above,
+                 double (*of)(const struct place *place)) {
     double sum = 0, count = 0;
     for (size_t i = 0; i < layout->link_count; i++) {
         const struct link *link = &layout->links[i];
         if ((from_above ? link->to : link->from) != index)
             continue;
-        sum += (double)layout->places[from_above ? link->from : link->to].order;
+        sum += of(&layout->places[from_above ? link->from : link->to]);
         count++;
     }
-    layout->places[index].wish = count > 0 ? sum / count : (double)layout->places[index].order;
+    struct place *place = &layout->places[index];
+    place->wish = count > 0 ? sum / count : of(place);
 }
 
 /* Insertion sort: stable, and layers are short. */
 static void sort_layer(struct layout *layout, size_t layer, bool from_above) {
     size_t *row = layout->layers[layer], size = layout->layer_sizes[layer];
     for (size_t i = 0; i < size; i++)
-        wish_order(layout, row[i], from_above);
+        wish(layout, row[i], from_above, order_of);
     for (size_t i = 1; i < size; i++)
         for (size_t k = i; k > 0 && layout->places[row[k]].wish < layout->places[row[k - 1]].wish;
              k--) {
@@ -224,18 +234,6 @@ static void sort_layers(struct layout *layout) {
 
 /* ---------------------------------------------------------------------- columns */
 
-static void wish_column(struct layout *layout, size_t index, bool from_above) {
-    double sum = 0, count = 0;
-    for (size_t i = 0; i < layout->link_count; i++) {
-        const struct link *link = &layout->links[i];
-        if ((from_above ? link->to : link->from) != index)
-            continue;
-        sum += (double)layout->places[from_above ? link->from : link->to].centre;
-        count++;
-    }
-    layout->places[index].wish = count > 0 ? sum / count : (double)layout->places[index].centre;
-}
-
 /* Half of a box to the left and to the right of its centre. */
 static long left_of(const struct place *place) {
     return place->centre - place->width / 2;
@@ -251,7 +249,7 @@ static void place_layer(struct layout *layout, size_t layer, bool from_above) {
     long edge = 0;
     for (size_t i = 0; i < size; i++) {
         struct place *place = &layout->places[row[i]];
-        wish_column(layout, row[i], from_above);
+        wish(layout, row[i], from_above, centre_of);
         place->centre = (long)(place->wish + 0.5);
         if (left_of(place) < edge)
             place->centre = edge + place->width / 2;

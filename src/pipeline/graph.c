@@ -1,3 +1,4 @@
+/* What all drawings of the graph share. */
 #include "pipeline/private-graph.h"
 
 void graph_describe(const struct step *step, struct buffer *out) {
@@ -34,14 +35,13 @@ bool graph_is_person(const struct step *step) {
 }
 
 static const char *fan_word(const struct fan *fan) {
-    static const char *const levels[] = {"patient", "study", "series"};
     switch (fan->kind) {
     case FAN_DIRECTORIES:
         return "folder";
     case FAN_GLOB:
         return "file";
     case FAN_DICOM:
-        return levels[fan->level];
+        return dicom_levels[fan->level];
     case FAN_CSV:
         return "row";
     case FAN_JSON:

@@ -87,6 +87,8 @@ static void read_text(struct fan_reader *reader, const struct node *node) {
                    "`%.200s` does not say what to list there", text);
 }
 
+const char *const dicom_levels[] = {"patient", "study", "series", "instance"};
+
 /* The key that says which form of fan it is. */
 static const char *const forms[] = {"step", "directories", "glob",         "dicom",
                                     "csv",  "json",        "function_name"};
@@ -118,7 +120,6 @@ static void read_json(struct fan_reader *reader, const struct node *node) {
 }
 
 static void read_details(struct fan_reader *reader, const struct node *node, enum fan_kind kind) {
-    static const char *const levels[] = {"patient", "study", "series"};
     struct loader *loader = reader->loader;
     struct fan *fan = reader->fan;
     int level = DICOM_SERIES;
@@ -128,7 +129,7 @@ static void read_details(struct fan_reader *reader, const struct node *node, enu
         fan->glob = key_text(loader, node, "match");
         break;
     case FAN_DICOM:
-        level = key_word(loader, node, "by", levels, 3, DICOM_SERIES);
+        level = key_word(loader, node, "by", dicom_levels, DICOM_INSTANCE + 1, DICOM_SERIES);
         fan->level = level < 0 ? DICOM_SERIES : (enum dicom_level)level;
         break;
     case FAN_CSV:

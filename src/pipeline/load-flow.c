@@ -83,11 +83,11 @@ static void find_condition(struct loader *loader, struct draft *draft, const str
                    "no condition is called `%.100s`", name);
 }
 
-static bool is_own_name(const struct draft *draft, const struct node *node) {
+static bool is_own_name(struct loader *loader, const struct draft *draft, const struct node *node) {
     const char *id = draft->step.id + strlen(draft->scope->prefix);
     if (node->kind == NODE_LIST && node->count == 1)
         node = node->values[0];
-    return node->kind == NODE_STRING && text_equal(node->text, id);
+    return node->kind == NODE_STRING && text_equal(step_name(loader, node->text), id);
 }
 
 static void load_conditional(struct loader *loader, struct draft *draft, const struct node *next,
@@ -117,7 +117,7 @@ static void load_conditional(struct loader *loader, struct draft *draft, const s
             node_error(&loader->trouble, entry, NULL, "an `if` needs a `target`");
     }
     /* `else` with the step itself means: ask again. */
-    draft->step.next_polls = !otherwise || is_own_name(draft, otherwise) ||
+    draft->step.next_polls = !otherwise || is_own_name(loader, draft, otherwise) ||
                              (loader->medperf && otherwise->kind == NODE_NULL);
     if (!draft->step.next_polls)
         add_targets(loader, draft, list, otherwise, (struct next_edge){.branch = entries->count});

@@ -81,7 +81,7 @@ static void add_volume(struct loader *loader, struct draft *draft, const struct 
     mount->target = mount_target(loader, volume, "mount_path");
     mount->is_file = is_file_type(loader, volume);
     mount->is_output = is_output;
-    mount->writable = !is_brought(volume, is_output);
+    mount->writable = key_boolean(loader, volume, "writable", !is_brought(volume, is_output));
     mount->from.kind = REFERENCE_INPUT;
     mount->from.name = mount->from.path = "";
     if (root && !find_input(loader, draft->scope, root, &mount->from.index))
@@ -136,6 +136,20 @@ static void declare_volumes(struct loader *loader, const struct scope *scope,
     }
 }
 
+/* What MedPerf has beside the volumes: a report, and the folder of the Python functions. */
+static void declare_side_files(struct loader *loader, const struct scope *scope) {
+    struct pipeline_input report = {
+        .name = "report_file", .type = VALUE_FILE, .optional = true, .writable = true};
+    struct pipeline_input functions = {
+        .name = "additional_files", .type = VALUE_DIRECTORY, .optional = true};
+    report.help = "where the progress of each step is written";
+    functions.help = "the folder with the modules of the pipeline's Python functions";
+    if (!loader->medperf || scope->parent)
+        return;
+    declare_input(loader, report);
+    declare_input(loader, functions);
+}
+
 void declare_mounted_inputs(struct loader *loader, const struct scope *scope) {
     const struct node *steps = node_get_value(scope->document, "steps");
     /* Outputs first: what any step writes is not something that the site must bring. */
@@ -145,6 +159,7 @@ void declare_mounted_inputs(struct loader *loader, const struct scope *scope) {
                             node_get_value(node_get_value(steps->values[i], "mounts"),
                                            outputs ? "output_volumes" : "input_volumes"),
                             outputs);
+    declare_side_files(loader, scope);
 }
 
 /* ---------------------------------------------------------------- our own list */

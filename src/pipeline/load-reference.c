@@ -1,10 +1,21 @@
+/* References: names of steps, inputs and parameters, and paths below them. */
 #include "pipeline/private-load.h"
 
 static const char *const reserved[] = {"inputs", "params", "item"};
 
+const char *step_name(struct loader *loader, const char *name) {
+    if (!loader->medperf || !strpbrk(name, "/.@\n"))
+        return name;
+    char *legal = arena_copy_string(loader->arena, name);
+    for (char *at = legal; at && (at = strpbrk(at, "/.@\n"));)
+        *at = '_';
+    loader->trouble.no_memory = loader->trouble.no_memory || !legal;
+    return legal ? legal : name;
+}
+
 struct draft *find_draft(struct loader *loader, const struct scope *scope, const char *name) {
     char id[SUBPIPELINE_MAXIMUM_DEPTH * (NAME_MAXIMUM + 2) + 256];
-    int length = snprintf(id, sizeof(id), "%s%s", scope->prefix, name);
+    int length = snprintf(id, sizeof(id), "%s%s", scope->prefix, step_name(loader, name));
     if (length < 0 || (size_t)length >= sizeof(id))
         return NULL;
     struct draft *draft = NULL;

@@ -55,7 +55,10 @@ static void load_words(struct loader *loader, struct draft *draft, const struct 
     }
     words->list = loader_allocate(loader, (node->count + 3) * sizeof(*words->list));
     for (size_t i = 0; words->list && i < node->count; i++) {
-        const char *word = load_template(loader, draft, node->values[i], what);
+        bool shell = i == 2 && words->count == 2 && draft->step.type != STEP_TOOL &&
+                     words_begin_shell(words->list, 2);
+        const char *word = shell ? load_shell_text(loader, draft, node->values[i], what)
+                                 : load_template(loader, draft, node->values[i], what);
         if (word)
             words->list[words->count++] = word;
     }
@@ -65,7 +68,7 @@ static void load_words(struct loader *loader, struct draft *draft, const struct 
 static void load_shell(struct loader *loader, struct draft *draft, const struct node *node,
                        struct words *words) {
     words->list = loader_allocate(loader, 5 * sizeof(*words->list));
-    const char *text = load_template(loader, draft, node, "command");
+    const char *text = load_shell_text(loader, draft, node, "command");
     if (!words->list || !text)
         return;
     words->list[words->count++] = "sh";
@@ -145,6 +148,21 @@ static void load_secrets(struct loader *loader, struct draft *draft) {
     draft->step.secrets = list;
 }
 
+/* Asks the site whether the step may say `key: value`. */
+static void ask_site(struct loader *loader, const struct draft *draft, const struct node *node,
+                     const char *key, const char *value) {
+    const struct pipeline_site *site = loader->options ? loader->options->site : NULL;
+    OWN_ERROR error = NULL;
+    if (!site || !value || site->allows(site->context, key, value, &error) == 0)
+        return;
+    if (!error || error->code == ERROR_MEMORY)
+        loader->trouble.no_memory = true;
+    else
+        (site->only_warn ? node_warning : node_error)(&loader->trouble, node, error->hint,
+                                                      "step `%s` cannot run here: %s",
+                                                      draft->step.id, error->message);
+}
+
 static void load_resources(struct loader *loader, struct draft *draft) {
     const struct node *node = node_get_value(draft->node, "resources");
     struct resources *resources = &draft->step.resources;
@@ -159,6 +177,7 @@ static void load_resources(struct loader *loader, struct draft *draft) {
     resources->scratch = key_size(loader, node, "scratch");
     resources->gpus = key_count(loader, node, "gpus", 0, 1000, 0);
     resources->flavor = key_text(loader, node, "flavor");
+    ask_site(loader, draft, node_get_value(node, "flavor"), "flavor", resources->flavor);
     if (resources->memory && resources->memory < (1u << 20))
         node_error(&loader->trouble, node_get_value(node, "memory"), "write 512m or 4g",
                    "memory: less than one megabyte");
@@ -221,6 +240,7 @@ static void load_box(struct loader *loader, struct draft *draft) {
     else
         step->box =
             key_word(loader, draft->node, "box", words, 2, 0) == 1 ? BOX_WISH_OFF : BOX_WISH_SEALED;
+    ask_site(loader, draft, box, "box", step->box == BOX_WISH_OFF ? "off" : NULL);
     step->cache = key_boolean(loader, draft->node, "cache", true) ? CACHE_ON : CACHE_OFF;
     const struct node *network = node_get_value(draft->node, "network");
     if (network && network->kind == NODE_BOOLEAN && network->boolean)
@@ -233,6 +253,8 @@ static void load_box(struct loader *loader, struct draft *draft) {
     else if (step->network && !is_name(step->network))
         node_error(&loader->trouble, network, NULL, "`%.100s` cannot be the name of a network",
                    step->network);
+    else
+        ask_site(loader, draft, network, "network", step->network);
 }
 
 void load_running(struct loader *loader, struct draft *draft) {

@@ -1,3 +1,4 @@
+/* One step: its kind and the keys that belong to it. */
 #include "pipeline/private-load.h"
 
 static const char *const step_types[] = {"command",         "tool", "container", "manual_review",
@@ -24,12 +25,27 @@ static const char *own_id(const struct draft *draft) {
     return draft->step.id + strlen(draft->scope->prefix);
 }
 
+/* A key that is likely a misspelt one of those that say what a step does; it is reported as such.
+ */
+static bool has_misspelt_kind(const struct node *step) {
+    static const char *const kinds[] = {"type", "tool", "image", "command", "pipeline"};
+    for (size_t i = 0; i < step->count; i++) {
+        const char *key = step->keys[i]->text;
+        if (!is_language_key("step", key) && !text_starts_with(key, "x-") &&
+            text_nearest(key, kinds, ARRAY_SIZE(kinds)))
+            return true;
+    }
+    return false;
+}
+
+/* False when it was reported; then the step is what guess_type() took it for. */
 static bool load_type(struct loader *loader, struct draft *draft) {
     static const char *const words[] = {"command",         "tool", "container", "manual_review",
                                         "manual_approval", "wait", "dummy",     "notify",
                                         "pipeline"};
     const char *kind = step_kind(draft->node);
-    draft->step.type = STEP_DUMMY;
+    if (!kind && !loader->medperf && has_misspelt_kind(draft->node))
+        return false;
     if (!kind) {
         node_error(&loader->trouble, draft->node,
                    "give it a `type`, or a `tool`, `image`, `command` or `pipeline`",
@@ -44,8 +60,8 @@ static bool load_type(struct loader *loader, struct draft *draft) {
             type++;
     if (type < 0)
         return false;
-    if ((size_t)type < ARRAY_SIZE(step_types))
-        draft->step.type = (enum step_type)type;
+    bool calls = (size_t)type >= ARRAY_SIZE(step_types); /* a sub-pipeline */
+    draft->step.type = calls ? STEP_DUMMY : (enum step_type)type;
     return true;
 }
 
@@ -53,6 +69,33 @@ static void require_key(struct loader *loader, const struct draft *draft, const 
     if (!node_get_value(draft->node, key))
         node_error(&loader->trouble, draft->node, NULL, "%s step `%s` needs `%s`",
                    step_kind(draft->node), own_id(draft), key);
+}
+
+struct tool_arguments {
+    struct loader *loader;
+    const struct draft *draft;
+    const struct node *args;
+};
+
+static void complain(size_t at, const char *message, const char *hint, void *context) {
+    const struct tool_arguments *self = context;
+    const struct node *node = node_get_value(self->draft->node, "tool");
+    if (at < self->draft->step.command_count)
+        node = self->args->kind == NODE_LIST ? self->args->values[at] : self->args;
+    node_error(&self->loader->trouble, node, hint, "%s", message);
+}
+
+static void check_arguments(struct loader *loader, const struct draft *draft) {
+    const struct step *step = &draft->step;
+    struct tool_arguments self = {loader, draft, node_get_value(draft->node, "args")};
+    OWN_ERROR problem = NULL;
+    if (!loader->options->check_tool)
+        return;
+    if (self.args && self.args->kind == NODE_LIST && self.args->count != step->command_count)
+        return; /* what is wrong with one of them was told */
+    if (loader->options->check_tool(step->tool, step->command, step->command_count, complain, &self,
+                                    &problem) < 0)
+        loader->trouble.no_memory = true;
 }
 
 static void check_tool(struct loader *loader, const struct draft *draft) {
@@ -63,7 +106,7 @@ static void check_tool(struct loader *loader, const struct draft *draft) {
         return;
     for (size_t i = 0; i < options->tool_count; i++)
         if (text_equal(options->tools[i], tool))
-            return;
+            return check_arguments(loader, draft);
     node_error(&loader->trouble, node,
                nearest_hint(loader, tool, options->tools, options->tool_count,
                             "`glovebox tool` lists them"),
@@ -143,7 +186,8 @@ static void load_texts(struct loader *loader, struct draft *draft) {
     struct step *step = &draft->step;
     const char *title = key_text(loader, draft->node, "title");
     const char *help = key_text(loader, draft->node, "help");
-    step->title = title ? title : step->id;
+    const char *name = loader->medperf ? key_text(loader, draft->node, "id") : NULL;
+    step->title = title ? title : name ? name : step->id;
     step->help = help ? help : "";
     step->line = draft->node->line;
     step->column = draft->node->column;
@@ -152,14 +196,11 @@ static void load_texts(struct loader *loader, struct draft *draft) {
 void load_step(struct loader *loader, struct draft *draft) {
     struct step *step = &draft->step;
     load_texts(loader, draft);
-    if (!load_type(loader, draft)) {
-        check_keys(loader, draft->node, "step", NULL);
-        return;
-    }
+    bool typed = load_type(loader, draft);
     if (draft->child)
         check_calling(loader, draft);
     else
-        check_keys(loader, draft->node, "step", step_type_name(step->type));
+        check_keys(loader, draft->node, "step", typed ? step_type_name(step->type) : NULL);
     load_fan(loader, draft);
     load_inputs(loader, draft);
     load_running(loader, draft);
@@ -167,6 +208,8 @@ void load_step(struct loader *loader, struct draft *draft) {
     load_declared_outputs(loader, draft);
     load_people(loader, draft);
     load_flow(loader, draft);
+    if (!typed)
+        return; /* nobody knows what it needs */
     if (step->type == STEP_TOOL) {
         require_key(loader, draft, "tool");
         check_tool(loader, draft);

@@ -1,3 +1,4 @@
+/* Texts with ${…}: what stands in them, checked. */
 #include "pipeline/private-load.h"
 #include "pipeline/private-template.h"
 
@@ -10,6 +11,21 @@ struct place_in_file {
     unsigned line, column;
 };
 
+/* A ${…} of a shell command, in order. */
+struct shell_use {
+    const struct node *node;
+    const char *inside;
+    struct shell_use *next;
+};
+
+/* A shell command as the shell's quotes see it: a mark for each ${…}, of which `first` is the next
+ * to be looked at. */
+struct shell_text {
+    struct buffer text;
+    struct shell_use *first, *last;
+    size_t passed; /* how many before `first` have been looked at */
+};
+
 struct rewriting {
     struct loader *loader;
     struct draft *draft; /* whose text it is */
@@ -17,6 +33,7 @@ struct rewriting {
     const struct node *node; /* the place of the ${…} at hand */
     struct place_in_file place;
     struct buffer out;
+    struct shell_text *shell; /* NULL: the text is not for a shell */
 };
 
 /* ------------------------------------------------------------------------ jq */
@@ -85,7 +102,9 @@ static const char *second_word(struct loader *loader, const char *inside) {
 
 static void use_parameter(struct rewriting *rewriting, const char *name, const char *rest) {
     const struct scope *scope = rewriting->draft->scope;
-    if (!find_parameter(rewriting->loader, scope, name, NULL))
+    const char *whole = loader_format(rewriting->loader, "%s%s", name, rest);
+    if (!find_parameter(rewriting->loader, scope, name, NULL) &&
+        !find_parameter(rewriting->loader, scope, whole, NULL))
         node_error(&rewriting->loader->trouble, rewriting->node, parameter_hint(rewriting, name),
                    "no parameter is called `%s`", name);
     buffer_format(&rewriting->out, "${params.%s%s%s}", scope->prefix, name, rest);
@@ -216,10 +235,40 @@ static const struct node *find_use(struct rewriting *rewriting, const char *insi
     return whole;
 }
 
+static void note_shell_use(struct rewriting *rewriting, const char *inside) {
+    struct shell_text *shell = rewriting->shell;
+    struct shell_use *use = loader_allocate(rewriting->loader, sizeof(*use));
+    if (!use)
+        return;
+    *use =
+        (struct shell_use){rewriting->node, loader_format(rewriting->loader, "%s", inside), NULL};
+    *(shell->last ? &shell->last->next : &shell->first) = use;
+    shell->last = use;
+    buffer_append_char(&shell->text, SHELL_MARK);
+}
+
+static void warn_of_quotes(size_t mark, void *context) {
+    struct rewriting *rewriting = context;
+    struct shell_text *shell = rewriting->shell;
+    for (; shell->first && shell->passed < mark; shell->passed++)
+        shell->first = shell->first->next;
+    const struct shell_use *use = shell->first;
+    if (use)
+        node_warning(&rewriting->loader->trouble, use->node,
+                     loader_format(rewriting->loader,
+                                   "use double quotes, or leave the single ones for it: "
+                                   "'…'\"${%s}\"'…'",
+                                   use->inside),
+                     "${%s} stands in single quotes, where the shell puts in no value",
+                     use->inside);
+}
+
 static int on_use(const char *inside, size_t offset, void *context, struct error **err) {
     struct rewriting *rewriting = context;
     (void)offset;
     rewriting->node = find_use(rewriting, inside);
+    if (rewriting->shell)
+        note_shell_use(rewriting, inside);
     note_partition(rewriting->draft, rewriting->node, inside);
     if (template_is_path(inside)) {
         use_path(rewriting, inside);
@@ -235,6 +284,8 @@ static int on_use(const char *inside, size_t offset, void *context, struct error
 
 static int on_literal(const char *text, size_t size, void *context, struct error **err) {
     struct rewriting *rewriting = context;
+    if (rewriting->shell)
+        buffer_append_bytes(&rewriting->shell->text, text, size);
     /* The walker gives "${" for "$${": write it back. */
     if (size == 2 && memcmp(text, "${", 2) == 0)
         buffer_append(&rewriting->out, "$${");
@@ -244,7 +295,7 @@ static int on_literal(const char *text, size_t size, void *context, struct error
 }
 
 static const char *rewrite(struct loader *loader, struct draft *draft, const struct node *node,
-                           const char *text, const char *what) {
+                           const char *text, const char *what, struct shell_text *shell) {
     if (!strchr(text, '$'))
         return text;
     if (loader->medperf) { /* MedPerf has no templates: the text means itself */
@@ -253,7 +304,8 @@ static const char *rewrite(struct loader *loader, struct draft *draft, const str
         return escaped ? loader_format(loader, "%s", escaped) : NULL;
     }
     OWN_ERROR error = NULL;
-    struct rewriting rewriting = {.loader = loader, .draft = draft, .whole = node, .node = node};
+    struct rewriting rewriting = {
+        .loader = loader, .draft = draft, .whole = node, .node = node, .shell = shell};
     struct template_parts parts = {on_literal, on_use, &rewriting};
     start_search(&rewriting.place, node);
     const char *result = NULL;
@@ -263,6 +315,8 @@ static const char *rewrite(struct loader *loader, struct draft *draft, const str
         loader->trouble.no_memory = true;
     else
         node_error(&loader->trouble, node, error->hint, "%s: %s", what, error->message);
+    if (result && shell)
+        shell_find_quoted(buffer_text(&shell->text), warn_of_quotes, &rewriting);
     buffer_release(&rewriting.out);
     return result;
 }
@@ -272,7 +326,16 @@ const char *load_template(struct loader *loader, struct draft *draft, const stru
     if (node->kind == NODE_NULL)
         return "";
     const char *text = scalar_text(loader, node, what);
-    return text ? rewrite(loader, draft, node, text, what) : NULL;
+    return text ? rewrite(loader, draft, node, text, what, NULL) : NULL;
+}
+
+const char *load_shell_text(struct loader *loader, struct draft *draft, const struct node *node,
+                            const char *what) {
+    const char *text = scalar_text(loader, node, what);
+    struct shell_text shell = {0};
+    const char *result = text ? rewrite(loader, draft, node, text, what, &shell) : NULL;
+    buffer_release(&shell.text);
+    return result;
 }
 
 const char *load_path_template(struct loader *loader, struct draft *draft, const struct node *node,
@@ -282,5 +345,5 @@ const char *load_path_template(struct loader *loader, struct draft *draft, const
                    "`%.200s` is not a path below a folder", path);
         return NULL;
     }
-    return rewrite(loader, draft, node, path, "path");
+    return rewrite(loader, draft, node, path, "path", NULL);
 }

@@ -1,3 +1,4 @@
+/* The top of a pipeline: name, parameters, inputs, outputs. */
 #include "pipeline/private-load.h"
 
 #include <float.h>
@@ -10,8 +11,19 @@ const char *value_type_name(enum value_type type) {
     return value_types[type];
 }
 
+/* "STEP.NAME" is a name too: so the parameters of a ChRIS pipeline's plugins are called. */
+static bool is_parameter_name(const char *text) {
+    char first[NAME_MAXIMUM + 1];
+    size_t length = strcspn(text, ".");
+    if (!text[length] || length > NAME_MAXIMUM)
+        return is_name(text);
+    memcpy(first, text, length);
+    first[length] = '\0';
+    return is_name(first) && is_name(text + length + 1);
+}
+
 static void check_name(struct loader *loader, const struct node *key, const char *what) {
-    if (!is_name(key->text))
+    if (!(text_equal(what, "a parameter") ? is_parameter_name(key->text) : is_name(key->text)))
         node_error(&loader->trouble, key, "use letters, digits, - and _",
                    "`%.100s` cannot be the name of %s", key->text, what);
 }

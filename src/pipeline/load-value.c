@@ -1,3 +1,4 @@
+/* Reading values of one type, and saying what else stands there. */
 #include "pipeline/private-load.h"
 
 void *loader_allocate(struct loader *loader, size_t size) {
@@ -58,15 +59,22 @@ static void report_key(struct loader *loader, const struct node *key, const char
                    text_equal(where, "pipeline") ? "" : where);
 }
 
+static const struct language_key *find_key(const char *where, const char *name) {
+    for (size_t k = 0; k < language_key_count; k++)
+        if (text_equal(language_keys[k].where, where) && text_equal(language_keys[k].name, name))
+            return &language_keys[k];
+    return NULL;
+}
+
+bool is_language_key(const char *where, const char *name) {
+    return find_key(where, name);
+}
+
 void check_keys(struct loader *loader, const struct node *mapping, const char *where,
                 const char *type) {
     for (size_t i = 0; i < mapping->count; i++) {
         const struct node *key = mapping->keys[i];
-        const struct language_key *row = NULL;
-        for (size_t k = 0; k < language_key_count && !row; k++)
-            if (text_equal(language_keys[k].where, where) &&
-                text_equal(language_keys[k].name, key->text))
-                row = &language_keys[k];
+        const struct language_key *row = find_key(where, key->text);
         if (!row && !text_starts_with(key->text, "x-"))
             report_key(loader, key, where);
         else if (row && row->steps && type && !has_word(row->steps, type) && !loader->medperf)
@@ -80,7 +88,10 @@ bool expect_kind(struct loader *loader, const struct node *node, enum node_kind 
                  const char *what) {
     if (node->kind == kind)
         return true;
-    node_error(&loader->trouble, node, NULL, "%s must be %s, not %s", what, node_kind_name(kind),
+    const char *hint = kind == NODE_MAPPING ? "write KEY: VALUE, with a space behind the colon"
+                       : kind == NODE_LIST  ? "write [ONE, TWO], or each behind a dash"
+                                            : NULL;
+    node_error(&loader->trouble, node, hint, "%s must be %s, not %s", what, node_kind_name(kind),
                node_kind_name(node->kind));
     return false;
 }

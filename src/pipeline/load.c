@@ -1,3 +1,4 @@
+/* From a file to a pipeline: which style it is, and every part in its order. */
 #include "pipeline/private-load.h"
 
 #include <fcntl.h>
@@ -97,11 +98,13 @@ static struct scope *add_scope(struct loader *loader, struct scope *parent, size
     return scope;
 }
 
+/* A kind that nobody knows is taken for a command: such a step may have outputs, so that those who
+ * read them are not complained about as well. */
 static enum step_type guess_type(const char *kind) {
     for (int type = STEP_COMMAND; type <= STEP_NOTIFY; type++)
         if (kind && text_equal(kind, step_type_name((enum step_type)type)))
             return (enum step_type)type;
-    return STEP_DUMMY;
+    return kind && text_equal(kind, "pipeline") ? STEP_DUMMY : STEP_COMMAND;
 }
 
 static bool check_id(struct loader *loader, const struct node *node, const char *id) {
@@ -111,8 +114,7 @@ static bool check_id(struct loader *loader, const struct node *node, const char 
             node_error(&loader->trouble, node, NULL, "a step cannot be called `%s`", id);
             return false;
         }
-    bool fine =
-        loader->medperf ? *id && strlen(id) <= NAME_MAXIMUM && !strpbrk(id, "/.@\n") : is_name(id);
+    bool fine = loader->medperf ? *id && strlen(id) <= NAME_MAXIMUM : is_name(id);
     if (!fine)
         node_error(&loader->trouble, node, "use letters, digits, - and _",
                    "`%.100s` cannot be the id of a step", id);
@@ -128,6 +130,7 @@ static void add_draft(struct loader *loader, struct scope *scope, const struct n
             node_error(&loader->trouble, node, "id: NAME", "a step needs an id");
         return;
     }
+    id = step_name(loader, id);
     if (!check_id(loader, node_get(node, "id"), id))
         return;
     struct draft *before = find_draft(loader, scope, id);
@@ -212,6 +215,7 @@ static void take_over(struct loader *loader) {
 
 static void load_document(struct loader *loader, struct node *document) {
     if (!expect_kind(loader, document, NODE_MAPPING, "a pipeline") ||
+        !(document = translate_foreign(loader, document)) ||
         !(document = without_holders(loader, document)) ||
         !(document = inline_subpipelines(loader, document)))
         return;

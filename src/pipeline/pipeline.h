@@ -84,6 +84,8 @@ enum step_type {
      * parameters "ID.NAME" of the whole. */
 };
 const char *step_type_name(enum step_type type);
+/* "sh -c", whichever shell and however it was written down: the third word is shell text. */
+bool words_begin_shell(const char *const *words, size_t count);
 
 /* A dataflow reference: what a step reads. */
 enum reference_kind {
@@ -142,7 +144,8 @@ enum fan_kind {
     FAN_JSON,
     FAN_FUNCTION /* MedPerf: host-side Python function */
 };
-enum dicom_level { DICOM_PATIENT, DICOM_STUDY, DICOM_SERIES };
+enum dicom_level { DICOM_PATIENT, DICOM_STUDY, DICOM_SERIES, DICOM_INSTANCE };
+extern const char *const dicom_levels[]; /* their names */
 struct fan {
     enum fan_kind kind;
     struct reference over;  /* what is listed: an input or an upstream step's outputs */
@@ -255,9 +258,18 @@ struct pipeline_output {
     struct reference from;
 };
 
+/* A file that the pipeline was read from, byte for byte. */
+struct pipeline_file {
+    const char *path, *text; /* path: as it was opened */
+    size_t size;
+    struct pipeline_file *next;
+};
+
 struct pipeline {
     struct arena *arena;
     const char *path, *name, *version, *description;
+    struct pipeline_file *files; /* its own first, then those of sub-pipelines, each once;
+                                          NULL when it was made from a document */
     const struct parameter *parameters;
     size_t parameter_count;
     const struct pipeline_input *inputs;
@@ -271,12 +283,28 @@ struct pipeline {
     enum pipeline_dialect { DIALECT_GLOVEBOX, DIALECT_MEDPERF } dialect;
 };
 
+/* What the place where a pipeline is to run has to say. */
+struct pipeline_site {
+    /* May a step say `key: value` (box, network, flavor)? Else -1, with who forbids it. */
+    int (*allows)(const void *context, const char *key, const char *value, struct error **err);
+    const void *context;
+    bool only_warn; /* the pipeline may be meant for another place */
+};
 struct pipeline_options {
-    const char *const *tools; /* names of the built-in tools, to check `tool:` against */
+    const struct pipeline_site *site; /* NULL: everything is allowed */
+    const char *const *tools;         /* names of the built-in tools, to check `tool:` against */
     size_t tool_count;
+    /* Checks the arguments of a tool, templates as they stand in the file; NULL: nobody does.
+     * `complain` is called for each mistake, with the index of the argument, or `count` when one is
+     * missing. */
+    int (*check_tool)(const char *tool, const char *const *arguments, size_t count,
+                      void (*complain)(size_t at, const char *message, const char *hint,
+                                       void *context),
+                      void *context, struct error **err);
     bool can_run_images; /* some driver can; else container steps are errors that say what to
                             install */
     const char *image_remedy;
+    const char *plugin_folder; /* where descriptors of ChRIS's plugins lie too, or NULL */
     bool trusted; /* it was checked before, when its run was made: its jq programs are not compiled
                      to be checked again, which takes longer than all the rest */
 };
@@ -342,6 +370,10 @@ struct expression *expression_cache_get(struct expression_cache *cache, const ch
 /* As template_expand; `cache` may be NULL. */
 char *template_expand_cached(const char *text, const json_t *values, struct expression_cache *cache,
                              struct error **err) MUST_CHECK;
+/* For a word of a command: an array of texts. One, unless the whole word is one ${…} with a jq
+ * program in it: then as many as that gives, none included. */
+json_t *template_expand_words(const char *text, const json_t *values,
+                              struct expression_cache *cache, struct error **err) MUST_CHECK;
 /* Makes a plain text a template that gives it back: "${" becomes "$${". */
 char *template_escape(const char *text) MUST_CHECK;
 /* Calls `use` for every ${…} with its inside, to check it before a run. */

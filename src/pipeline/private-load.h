@@ -1,5 +1,6 @@
 /*
  * Loading: node tree -> pipeline. In order:
+ *   foreign.c      rewrites files of MedPerf and ChRIS that are not of our language
  *   subpipeline.c  puts the files of sub-pipelines into the tree
  *   load.c         collects scopes (a pipeline and its sub-pipelines) and drafts of their steps
  *   load-*.c       fill each draft from its node, finding what it names
@@ -107,6 +108,7 @@ const char *nearest_hint(struct loader *loader, const char *text, const char *co
 /* Reports the keys that `where` does not have. `type` is the step's, or NULL. */
 void check_keys(struct loader *loader, const struct node *mapping, const char *where,
                 const char *type);
+bool is_language_key(const char *where, const char *name);
 bool expect_kind(struct loader *loader, const struct node *node, enum node_kind kind,
                  const char *what);
 /* The text of a scalar, or NULL. Null values count as absent. */
@@ -134,6 +136,9 @@ bool is_name(const char *text);
 /* --- load-text.c: templates and jq, checked, and made to mean the same inside a sub-pipeline */
 const char *load_template(struct loader *loader, struct draft *draft, const struct node *node,
                           const char *what);
+/* The same for a line of the shell, with a warning where the shell would not look at a ${…}. */
+const char *load_shell_text(struct loader *loader, struct draft *draft, const struct node *node,
+                            const char *what);
 const char *load_path_template(struct loader *loader, struct draft *draft, const struct node *node,
                                const char *path);
 const char *load_jq(struct loader *loader, const struct scope *scope, const struct node *node,
@@ -147,6 +152,8 @@ void check_programs(struct loader *loader);
 void forget_programs(struct loader *loader);
 
 /* --- load-reference.c */
+/* The id of a step that a file calls `name`: MedPerf makes what no id can hold an underscore. */
+const char *step_name(struct loader *loader, const char *name);
 struct draft *find_draft(struct loader *loader, const struct scope *scope, const char *name);
 /* Finds the step that `node` names; reports it when there is none. */
 struct draft *require_draft(struct loader *loader, const struct scope *scope,
@@ -181,6 +188,10 @@ void load_mounts(struct loader *loader, struct draft *draft);
 void declare_mounted_inputs(struct loader *loader, const struct scope *scope);
 /* The kind of a step: from `type`, or from what it has. */
 const char *step_kind(const struct node *step);
+
+/* --- foreign.c: files of other programs as documents of our language */
+/* The document itself when it is ours; NULL when mistakes were reported. */
+struct node *translate_foreign(struct loader *loader, struct node *document);
 
 /* --- subpipeline.c */
 /* The tree with every `pipeline: FILE` replaced by the file's own tree. */

@@ -1,4 +1,4 @@
-/* What template.c and load-text.c share. */
+/* What template.c, shell.c and load-text.c share. */
 #ifndef GLOVEBOX_PIPELINE_TEMPLATE_H
 #define GLOVEBOX_PIPELINE_TEMPLATE_H
 
@@ -16,5 +16,12 @@ struct template_parts {
 };
 int template_walk(const char *text, const struct template_parts *parts,
                   struct error **err) MUST_CHECK;
+
+/* Stands for a ${…} in the text that shell_find_quoted() is given. */
+#define SHELL_MARK '\1'
+/* Calls `quoted` with the number (from 0) of each mark that stands in single quotes, or in a here
+ * document whose end is quoted: the shell would leave it as it is. The text of an inner `sh -c '…'`
+ * is passed over, since that shell looks. */
+void shell_find_quoted(const char *text, void (*quoted)(size_t mark, void *context), void *context);
 
 #endif

@@ -1,6 +1,7 @@
 /* The files of sub-pipelines, read and put in the place of their names. */
 #include "pipeline/private-load.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 struct chain { /* the files that are being read, innermost first */
@@ -9,10 +10,33 @@ struct chain { /* the files that are being read, innermost first */
     unsigned depth;
 };
 
+/* For the records of runs. */
+static bool keep_file(struct loader *loader, const struct source *source) {
+    struct pipeline_file **end = &loader->pipeline->files;
+    for (; *end; end = &(*end)->next)
+        if (text_equal((*end)->path, source->path))
+            return true;
+    struct pipeline_file *file = arena_allocate(loader->arena, sizeof(*file));
+    if (file)
+        *file = (struct pipeline_file){source->path, source->text, source->size, NULL};
+    *end = file;
+    return file;
+}
+
 bool source_read(struct loader *loader, const char *path, struct source **ret, struct error **err) {
     OWN_BUFFER text = {.maximum = YAML_MAXIMUM_SIZE + 1};
-    if (file_read_all(AT_FDCWD, path, YAML_MAXIMUM_SIZE, &text, err) < 0)
-        return false;
+    struct error *problem = NULL;
+    if (file_read_all(AT_FDCWD, path, YAML_MAXIMUM_SIZE, &text, &problem) < 0) {
+        if (problem && problem->code == ERROR_LIMIT)
+            error_hint(&problem, "a pipeline names data as inputs, and does not hold it");
+        else if (problem && problem->number == EISDIR)
+            error_hint(&problem, "name the file in it");
+        else if (problem && problem->code == ERROR_DENIED)
+            error_hint(&problem, "ask its owner, or copy it to where you may read");
+        else if (problem && problem->code == ERROR_NOT_FOUND && *path != '/')
+            error_hint(&problem, "the path is relative to the folder that you are in");
+        return error_move(err, problem) == 0;
+    }
     struct source *source = loader_allocate(loader, sizeof(*source));
     if (!source)
         return error_set_memory(err) == 0;
@@ -20,7 +44,8 @@ bool source_read(struct loader *loader, const char *path, struct source **ret, s
     source->text = arena_copy_bytes(loader->arena, buffer_text(&text), text.size);
     source->size = text.size;
     *ret = source;
-    return (source->path && source->text) || error_set_memory(err) == 0;
+    return (source->path && source->text && keep_file(loader, source)) ||
+           error_set_memory(err) == 0;
 }
 
 char *join_to_source(struct loader *loader, const struct source *source, const char *path) {
@@ -86,7 +111,8 @@ static struct node *read_subpipeline(struct loader *loader, const struct node *n
         return NULL;
     }
     struct node *document = yaml_parse(loader->arena, source, &loader->trouble);
-    if (!document || !expect_kind(loader, document, NODE_MAPPING, "a pipeline"))
+    if (!document || !expect_kind(loader, document, NODE_MAPPING, "a pipeline") ||
+        !(document = translate_foreign(loader, document)))
         return NULL;
     size_t length = strlen(node->text) - strlen(path_base_name(node->text));
     OWN_STRING folder = memory_copy_bytes(node->text, length);

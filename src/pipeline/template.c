@@ -1,3 +1,4 @@
+/* Texts with ${…} taken apart, and put together with values. */
 #include "pipeline/private-template.h"
 
 #include <ctype.h>
@@ -162,17 +163,26 @@ static int append_value(struct buffer *out, const json_t *value, struct error **
     return 0;
 }
 
-static int run_program(struct expansion *expansion, const char *program, struct error **err) {
+/* All that the program gives, or NULL. */
+static json_t *outputs_of(const struct expansion *expansion, const char *program,
+                          struct error **err) {
     struct expression *own = NULL, *expression;
     if (expansion->cache)
         expression = expression_cache_get(expansion->cache, program, err);
     else
         expression = own = expression_new(program, expression_variables, err);
-    OWN_JSON outputs =
+    json_t *outputs =
         expression ? expression_run(expression, expansion->values, expansion->values, err) : NULL;
     expression_free(own);
     if (!outputs)
-        return error_wrap(err, "${%s}", program);
+        error_wrap(err, "${%s}", program);
+    return outputs;
+}
+
+static int run_program(struct expansion *expansion, const char *program, struct error **err) {
+    OWN_JSON outputs = outputs_of(expansion, program, err);
+    if (!outputs)
+        return -1;
     if (json_array_size(outputs) != 1)
         return error_set(err, ERROR_INVALID, "${%s} gives %zu values, not one", program,
                          json_array_size(outputs));
@@ -209,4 +219,41 @@ char *template_expand_cached(const char *text, const json_t *values, struct expr
 
 char *template_expand(const char *text, const json_t *values, struct error **err) {
     return template_expand_cached(text, values, NULL, err);
+}
+
+/* The jq program of a text that is one ${…} and nothing else; NULL: it is another text. */
+static char *lone_program(const char *text) {
+    const char *end = text_starts_with(text, "${") ? find_end(text + 2) : NULL;
+    if (!end || end[1])
+        return NULL;
+    const char *from = text + 2, *to = end;
+    while (from < to && isspace((unsigned char)*from))
+        from++;
+    while (to > from && isspace((unsigned char)to[-1]))
+        to--;
+    OWN_STRING inside = memory_copy_bytes(from, (size_t)(to - from));
+    return inside && *inside && !template_is_path(inside) ? take(&inside) : NULL;
+}
+
+json_t *template_expand_words(const char *text, const json_t *values,
+                              struct expression_cache *cache, struct error **err) {
+    OWN_STRING program = lone_program(text);
+    OWN_JSON words = json_array();
+    const struct expansion expansion = {values, cache, NULL};
+    OWN_JSON outputs = program ? outputs_of(&expansion, program, err) : json_null();
+    if (!words || !outputs)
+        return NULL;
+    for (size_t i = 0; i < (program ? json_array_size(outputs) : 1); i++) {
+        OWN_BUFFER word = {.maximum = TEMPLATE_MAXIMUM_RESULT};
+        OWN_STRING whole = program ? NULL : template_expand_cached(text, values, cache, err);
+        if ((!program && !whole) ||
+            (program && append_value(&word, json_array_get(outputs, i), err) < 0) ||
+            buffer_check(&word, err) < 0)
+            return NULL;
+        if (json_array_append_new(words, json_string(whole ? whole : buffer_text(&word))) < 0) {
+            error_set(err, ERROR_INVALID, "a word of the command is not UTF-8");
+            return NULL;
+        }
+    }
+    return take(&words);
 }

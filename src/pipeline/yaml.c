@@ -8,6 +8,8 @@
 
 #include <libfyaml.h>
 
+#define TOO_DEEP_HINT "is a [ or { not closed? no pipeline needs so many"
+
 struct anchor {
     const char *name;
     struct node *node;
@@ -114,8 +116,8 @@ static void insert(struct reader *reader, struct node *node) {
         return;
     }
     if (level->node->kind == NODE_MAPPING && level->count % 2 == 0 && !node_is_scalar(node)) {
-        fail(reader, node->line, node->column, NULL, "a key must be a single word or text, not %s",
-             node_kind_name(node->kind));
+        fail(reader, node->line, node->column, "a [ or { at this place needs quotes",
+             "a key must be a single word or text, not %s", node_kind_name(node->kind));
         return;
     }
     level->items[level->count++] = node;
@@ -137,8 +139,8 @@ static void on_alias(struct reader *reader, struct fy_event *event) {
         if (!text_equal(anchor->name, name))
             continue;
         if (!anchor->complete) {
-            fail(reader, line, column, NULL, "*%s refers to itself: it stands inside &%s", name,
-                 name);
+            fail(reader, line, column, "move the anchor, or write out what is meant",
+                 "*%s refers to itself: it stands inside &%s", name, name);
             return;
         }
         anchor->node->aliased = true;
@@ -152,14 +154,37 @@ static void on_alias(struct reader *reader, struct fy_event *event) {
          "*%s: no anchor &%s stands before it", name, name);
 }
 
+/* A tag of another program (`!env HOME`) would be dropped in silence, and its value with it. */
+static void check_tag(struct reader *reader, struct fy_token *token, const struct node *node) {
+    static const char prefix[] = "tag:yaml.org,2002:";
+    static const char *const known[] = {"str",  "int", "float", "bool",
+                                        "null", "map", "seq",   "timestamp"};
+    OWN_STRING tag = NULL;
+    size_t size = 0;
+    const char *text = token ? fy_token_get_text(token, &size) : NULL;
+    if (!text || (size == 1 && *text == '!'))
+        return;
+    tag = memory_copy_bytes(text, size);
+    for (size_t i = 0; tag && i < ARRAY_SIZE(known); i++)
+        if (text_starts_with(tag, prefix) && text_equal(tag + strlen(prefix), known[i]))
+            return;
+    if (!tag)
+        no_memory(reader);
+    else
+        fail(reader, node->line, node->column, "remove it; a text that begins with ! needs quotes",
+             "the tag `%.100s` has no meaning here", tag);
+}
+
 static void on_scalar(struct reader *reader, struct fy_event *event) {
     struct node *node = new_node(reader, event, NODE_STRING);
     size_t size = 0;
     char *text = node ? token_text(reader, event->scalar.value, &size) : NULL;
     if (!text)
         return;
+    check_tag(reader, event->scalar.tag, node);
     if (!text_is_utf8(text, size) || memchr(text, '\0', size))
-        fail(reader, node->line, node->column, NULL, "the text is not valid UTF-8 without NUL");
+        fail(reader, node->line, node->column, "remove the \\0 or other escape from it",
+             "the text is not valid UTF-8 without NUL");
     bool plain = !event->scalar.value || fy_token_scalar_style(event->scalar.value) == FYSS_PLAIN;
     size_t tag_size = 0;
     const char *tag = event->scalar.tag ? fy_token_get_text(event->scalar.tag, &tag_size) : NULL;
@@ -175,8 +200,10 @@ static void on_start(struct reader *reader, struct fy_event *event, enum node_ki
     struct node *node = new_node(reader, event, kind);
     if (!node)
         return;
+    check_tag(reader, kind == NODE_LIST ? event->sequence_start.tag : event->mapping_start.tag,
+              node);
     if (reader->depth == NODE_MAXIMUM_DEPTH) {
-        fail(reader, node->line, node->column, NULL, "nested more than %d levels deep",
+        fail(reader, node->line, node->column, TOO_DEEP_HINT, "nested more than %d levels deep",
              NODE_MAXIMUM_DEPTH);
         return;
     }
@@ -344,6 +371,29 @@ static void on_event(struct reader *reader, struct fy_event *event) {
     }
 }
 
+/* What usually is the matter when libfyaml says so. */
+static const char *parser_hint(const char *message) {
+    static const struct {
+        const char *part, *hint;
+    } hints[] = {
+        {"tab character", "indent with spaces"},
+        {"quoted scalar", "a quote is not closed, or needs a \\ before it"},
+        {"escape", "write \\\\ for a backslash, or use single quotes"},
+        {"cannot start with", "put the text in quotes"},
+        {"nested block mapping on the same line", "put the text in quotes: it holds a colon"},
+        {"multiline plain key", "between a key and its value stand a colon and a space"},
+        {"closing bracket", "a [ or { is not closed"},
+        {"missing comma", "a [ or { before this is not closed, or a comma is missing"},
+        {"expected node content", "there is a comma or a bracket too many"},
+        {"block", "indent the line like those that it belongs to"},
+        {"expected", "indent the line like those that it belongs to"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(hints); i++)
+        if (strstr(message, hints[i].part))
+            return hints[i].hint;
+    return "look at the indentation, the quotes and the brackets before this";
+}
+
 /* libfyaml's own words, at its own places. */
 static void report_parser_errors(struct reader *reader, struct fy_diag *diag) {
     void *iterator = NULL;
@@ -355,10 +405,12 @@ static void report_parser_errors(struct reader *reader, struct fy_diag *diag) {
         said = true;
         unsigned line = error->line > 0 ? (unsigned)error->line : 0;
         unsigned column = error->column > 0 ? (unsigned)error->column : 0;
-        fail(reader, line, line ? column : 0, NULL, "not valid YAML: %s", error->msg);
+        fail(reader, line, line ? column : 0, parser_hint(error->msg), "not valid YAML: %s",
+             error->msg);
     }
     if (!said)
-        fail(reader, 0, 0, NULL, "not valid YAML");
+        fail(reader, 0, 0, "look at the digits behind | and >, and at lines that begin with %",
+             "not valid YAML");
 }
 
 static void parse_events(struct reader *reader, struct fy_diag *diag) {
@@ -397,18 +449,25 @@ static void parse(struct reader *reader, const char *text, size_t size) {
  * counted too, which is why the bound is far above NODE_MAXIMUM_DEPTH. */
 #define BRACKETS_MAXIMUM 2000
 
-static bool check_brackets(struct reader *reader, const char *text, size_t size) {
+/* Control characters are not YAML, but libfyaml takes them, and ends at a zero byte in silence. */
+static bool check_characters(struct reader *reader, const char *text, size_t size) {
     size_t depth = 0;
     unsigned line = 1;
     for (size_t i = 0; i < size; i++) {
         char c = text[i];
         line += c == '\n';
+        if (((unsigned char)c < 0x20 && !strchr("\t\r\n", c)) || c == 0x7f || c == '\0') {
+            fail(reader, line, 1, "remove it, or write it as an escape between double quotes",
+                 "the line holds a control character, \\x%02x", (unsigned char)c);
+            return false;
+        }
         if (c == '[' || c == '{')
             depth++;
         else if ((c == ']' || c == '}') && depth)
             depth--;
         if (depth > BRACKETS_MAXIMUM) {
-            fail(reader, line, 1, NULL, "nested more than %d levels deep", NODE_MAXIMUM_DEPTH);
+            fail(reader, line, 1, TOO_DEEP_HINT, "nested more than %d levels deep",
+                 NODE_MAXIMUM_DEPTH);
             return false;
         }
     }
@@ -435,10 +494,11 @@ struct node *yaml_parse(struct arena *arena, const struct source *source, struct
         fail(reader, 0, 0, NULL, "the file is larger than %zu MiB", YAML_MAXIMUM_SIZE >> 20);
     else if (!text_is_utf8(text, size))
         fail(reader, 0, 0, "save it as UTF-8", "the file is not text in UTF-8");
-    else if (size && check_brackets(reader, text, size))
+    else if (size && check_characters(reader, text, size))
         parse(reader, text, size);
     if (!reader->failed && !reader->root)
-        fail(reader, 0, 0, NULL, "the file is empty");
+        fail(reader, 0, 0, "the least: steps: [{id: hello, command: echo hello}]",
+             "the file is empty");
     for (size_t i = 0; i < NODE_MAXIMUM_DEPTH; i++)
         memory_free(reader->levels[i].items);
     memory_free(reader->anchors);

@@ -1,6 +1,8 @@
+/* SQLite: opening, migrations, transactions, statements with their values. */
 #include "store/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <unistd.h>
 
@@ -273,14 +275,21 @@ static void bind_all(struct rows *rows, const char *types, va_list list) {
     }
 }
 
+static struct rows *start(struct store *store, const char *sql, const char *types, va_list list,
+                          struct error **err) {
+    struct rows *rows = prepare(store, sql, err);
+    if (rows)
+        bind_all(rows, types, list);
+    return rows;
+}
+
 int store_run(struct store *store, struct error **err, const char *sql, const char *types, ...) {
-    OWN_ROWS rows = prepare(store, sql, err);
-    if (!rows)
-        return -1;
     va_list list;
     va_start(list, types);
-    bind_all(rows, types, list);
+    OWN_ROWS rows = start(store, sql, types, list, err);
     va_end(list);
+    if (!rows)
+        return -1;
     int more;
     while ((more = rows_next(rows, err)) > 0)
         ;
@@ -289,12 +298,9 @@ int store_run(struct store *store, struct error **err, const char *sql, const ch
 
 struct rows *store_query(struct store *store, struct error **err, const char *sql,
                          const char *types, ...) {
-    struct rows *rows = prepare(store, sql, err);
-    if (!rows)
-        return NULL;
     va_list list;
     va_start(list, types);
-    bind_all(rows, types, list);
+    struct rows *rows = start(store, sql, types, list, err);
     va_end(list);
     return rows;
 }
@@ -332,13 +338,12 @@ bool rows_null(struct rows *rows, int column) {
 
 int store_integer(struct store *store, int64_t fallback, int64_t *ret, struct error **err,
                   const char *sql, const char *types, ...) {
-    OWN_ROWS rows = prepare(store, sql, err);
-    if (!rows)
-        return -1;
     va_list list;
     va_start(list, types);
-    bind_all(rows, types, list);
+    OWN_ROWS rows = start(store, sql, types, list, err);
     va_end(list);
+    if (!rows)
+        return -1;
     int more = rows_next(rows, err);
     if (more < 0)
         return -1;
@@ -382,6 +387,15 @@ int store_commit(struct store *store, struct error **err) {
 
 bool store_in_transaction(const struct store *store) {
     return store->begun;
+}
+
+int store_sync(struct store *store, struct error **err) {
+    const char *path = sqlite3_filename_wal(sqlite3_db_filename(store->database, "main"));
+    OWN_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0; /* all of it is in the database itself, and was synced with it */
+    return fd >= 0 && fdatasync(fd) == 0 ? 0
+                                         : error_set_errno(err, errno, "cannot sync the database");
 }
 
 void store_rollback(struct store *store) {

@@ -35,6 +35,8 @@ void store_cleanup(struct store **store);
  * one was undone half-way (a full disk), all that follows in it fails, until it is rolled back. */
 int store_begin(struct store *store, struct error **err) MUST_CHECK;
 int store_commit(struct store *store, struct error **err) MUST_CHECK;
+/* What was committed is on disk when it returns, also without STORE_DURABLE. */
+int store_sync(struct store *store, struct error **err) MUST_CHECK;
 void store_rollback(struct store *store); /* nothing when none is open */
 bool store_in_transaction(const struct store *store);
 

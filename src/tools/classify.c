@@ -17,7 +17,7 @@ struct classifier {
 };
 
 static const struct tool_option options[] = {
-    {"model", "FILE", "the ONNX model", NULL},
+    {"model", "FILE", "the ONNX model", NULL, true},
     {"description", "FILE", "the model's description; the model's name with .json when not given",
      NULL},
     {"runtime", "FILE", "ONNX Runtime's library (also: GLOVEBOX_ONNXRUNTIME)", NULL},
@@ -44,8 +44,6 @@ static void mark_stand_in(struct model_description *model, const struct buffer *
 static int load(struct classifier *self, const struct tool_call *call, struct error **err) {
     const char *path = tool_value(call, "model");
     int64_t threads;
-    if (!path)
-        return error_set(err, ERROR_USAGE, "classify needs --model FILE");
     if (text_parse_integer(tool_value(call, "threads"), 1, 256, &threads, err) != 0)
         return error_wrap(err, "--threads");
     OWN_STRING beside = description_path(path);

@@ -34,4 +34,9 @@ int report_draw(const struct report *report, const char *font, report_picture pi
                 void *context, struct buffer *out, size_t *ret_pages,
                 struct error **err) MUST_CHECK;
 
+/* What dicom-tags left below `input`/tags becomes one folder: OUTPUT/tags/NAME.json, and one table,
+ * OUTPUT/tags/tags.csv. Folders of partitions are not told: they are named after what the images
+ * were before their identity was removed. Without `input`/tags, nothing is done. */
+int report_gather_tags(int input, int output, struct error **err) MUST_CHECK;
+
 #endif

@@ -4,8 +4,8 @@
 
 #include "tools/tools.h"
 
-extern const struct tool tool_file_fetch, tool_dicom_anonymize, tool_dicom_tags, tool_dicom_convert,
-    tool_classify, tool_report;
+extern const struct tool tool_file_fetch, tool_file_join, tool_dicom_anonymize, tool_dicom_tags,
+    tool_dicom_convert, tool_classify, tool_report;
 
 /* ------------------------------------------------------------------ batches */
 

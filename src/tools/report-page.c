@@ -25,9 +25,10 @@ struct drawing {
     const struct report *report;
     HPDF_Doc pdf;
     HPDF_Page page;
-    HPDF_Font font;
-    bool utf8;
-    HPDF_STATUS failure; /* libharu's first complaint */
+    HPDF_Font latin;      /* Latin-1 in a byte each */
+    HPDF_Font wide;       /* UTF-8; made for the first text that needs it, see font_of() */
+    const char *typeface; /* libharu's name of the TrueType font, or NULL: then Latin-1 is all */
+    HPDF_STATUS failure;  /* libharu's first complaint */
     size_t pages, number;
 };
 
@@ -40,7 +41,26 @@ static void on_error(HPDF_STATUS status, HPDF_STATUS detail, void *context) {
 
 /* -------------------------------------------------------------------- texts */
 
-/* Latin-1 of a UTF-8 text, for the built-in fonts. */
+static bool is_latin(const char *text) {
+    for (const uint8_t *c = (const uint8_t *)text; *c; c++)
+        if (*c > 0xc3)
+            return false;
+    return true;
+}
+
+/* The font for a text. libharu's UTF-8 fonts carry a ToUnicode table that readers complain about,
+ * so that it is taken only where nothing else will do. */
+static HPDF_Font font_of(struct drawing *drawing, const char *text) {
+    if (!drawing->typeface || is_latin(text))
+        return drawing->latin;
+    if (!drawing->wide) {
+        HPDF_UseUTFEncodings(drawing->pdf);
+        drawing->wide = HPDF_GetFont(drawing->pdf, drawing->typeface, "UTF-8");
+    }
+    return drawing->wide ? drawing->wide : drawing->latin;
+}
+
+/* Latin-1 of a UTF-8 text. */
 static void append_latin(struct buffer *out, const char *text) {
     for (const uint8_t *c = (const uint8_t *)text; *c;) {
         if (*c < 0x80) {
@@ -61,14 +81,16 @@ static void fit(struct drawing *drawing, const char *text, float size, float wid
                 struct buffer *out) {
     OWN_BUFFER clean = {0};
     text_append_printable(&clean, text);
-    if (drawing->utf8)
+    HPDF_Font font = font_of(drawing, buffer_text(&clean));
+    bool wide = font != drawing->latin;
+    if (wide)
         buffer_append(out, buffer_text(&clean));
     else
         append_latin(out, buffer_text(&clean));
-    HPDF_Page_SetFontAndSize(drawing->page, drawing->font, size);
+    HPDF_Page_SetFontAndSize(drawing->page, font, size);
     while (out->size > 1 && HPDF_Page_TextWidth(drawing->page, buffer_text(out)) > width) {
         size_t end = out->size - 1;
-        while (drawing->utf8 && end > 1 && ((uint8_t)out->data[end] & 0xc0) == 0x80)
+        while (wide && end > 1 && ((uint8_t)out->data[end] & 0xc0) == 0x80)
             end--;
         buffer_truncate(out, end);
     }
@@ -256,18 +278,17 @@ static int draw_image(struct drawing *drawing, const struct finding *finding, re
 /* ---------------------------------------------------------------- document */
 
 static void choose_font(struct drawing *drawing, const char *path) {
-    const char *name = NULL;
-    if (path) {
-        HPDF_UseUTFEncodings(drawing->pdf);
-        name = HPDF_LoadTTFontFromFile(drawing->pdf, path, HPDF_TRUE);
-    }
-    drawing->font = name ? HPDF_GetFont(drawing->pdf, name, "UTF-8") : NULL;
-    drawing->utf8 = drawing->font != NULL;
-    if (drawing->utf8)
+    static const char encoding[] = "WinAnsiEncoding";
+    if (path)
+        drawing->typeface = HPDF_LoadTTFontFromFile(drawing->pdf, path, HPDF_TRUE);
+    if (drawing->typeface)
+        drawing->latin = HPDF_GetFont(drawing->pdf, drawing->typeface, encoding);
+    if (drawing->latin)
         return;
+    drawing->typeface = NULL;
     HPDF_ResetError(drawing->pdf);
     drawing->failure = HPDF_OK;
-    drawing->font = HPDF_GetFont(drawing->pdf, "Helvetica", "WinAnsiEncoding");
+    drawing->latin = HPDF_GetFont(drawing->pdf, "Helvetica", encoding);
 }
 
 static int save(struct drawing *drawing, struct buffer *out, struct error **err) {

@@ -215,6 +215,8 @@ static int write_report(const struct tool_call *call, struct gathering *self, st
     output = file_open(AT_FDCWD, call->output, O_RDONLY | O_DIRECTORY, 0, err);
     if (output < 0 || output_write(output, "report.pdf", pdf.data, pdf.size, err) != 0)
         return -1;
+    if (report_gather_tags(self->directory, output, err) != 0)
+        return error_wrap(err, "tags");
     return output_write_json(output, "result.json", result, err);
 }
 
@@ -253,8 +255,9 @@ const struct tool tool_report = {
     .name = "report",
     .summary = "Makes a PDF of images and what was found in them",
     .input = "a directory with images/ (PNG, and dicom-convert's result.json) and results/ "
-             "(classify's result.json), each whole or with one folder a partition",
-    .output = "report.pdf and result.json",
+             "(classify's result.json), each whole or with one folder a partition; tags/ "
+             "(dicom-tags's output) may be there too",
+    .output = "report.pdf, tags/ (all tags in one folder) and result.json",
     .help = "A summary, then a page an image: the patient's pseudonym, the image, the probability "
             "of every class, and where it comes from: model and its SHA-256, pipeline, date. When "
             "the model's description calls it a stand-in, every page says so.",

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 const struct tool *const tools[] = {
-    &tool_file_fetch,    &tool_dicom_anonymize, &tool_dicom_tags,
-    &tool_dicom_convert, &tool_classify,        &tool_report,
+    &tool_file_fetch,    &tool_file_join, &tool_dicom_anonymize, &tool_dicom_tags,
+    &tool_dicom_convert, &tool_classify,  &tool_report,
 };
 const size_t tool_count = ARRAY_SIZE(tools);
 
@@ -61,6 +61,8 @@ static void append_option(const struct tool_option *option, struct buffer *out) 
     buffer_append(&help, option->help);
     if (option->fallback && option->fallback[0])
         buffer_format(&help, " (default: %s)", option->fallback);
+    if (option->required)
+        buffer_append(&help, " (required)");
     buffer_append(out, buffer_text(&left));
     if (left.size < 26)
         buffer_append_repeat(out, ' ', 26 - left.size);
@@ -108,45 +110,62 @@ static int unknown_option(const struct tool *tool, const char *name, struct erro
     return -1;
 }
 
-/* One option at argv[*at]; moves *at past its value. */
-static int parse_option(const struct tool *tool, int argc, char **argv, int *at,
-                        const char **values, struct error **err) {
-    OWN_STRING name = memory_copy_string(argv[*at] + 2);
+/* The option at arguments[*at]; moves *at to its last argument. */
+static int parse_option(const struct tool *tool, size_t count, const char *const *arguments,
+                        size_t *at, const char **values, struct error **err) {
+    const char *text = arguments[*at] + 2, *equals = strchr(text, '=');
+    OWN_STRING name = memory_copy_bytes(text, equals ? (size_t)(equals - text) : strlen(text));
+    const char *value = equals ? equals + 1 : NULL;
     if (!name)
         return error_set_memory(err);
-    char *equals = strchr(name, '=');
-    const char *value = equals ? strchr(argv[*at], '=') + 1 : NULL;
-    if (equals)
-        *equals = '\0';
     for (size_t i = 0; i < tool->option_count; i++) {
-        if (!text_equal(tool->options[i].name, name))
+        const struct tool_option *option = &tool->options[i];
+        if (!text_equal(option->name, name))
             continue;
-        if (!tool->options[i].argument) {
-            values[i] = "true";
-            return value ? error_set(err, ERROR_USAGE, "--%s takes no value", name) : 0;
-        }
-        if (!value && *at + 1 < argc)
-            value = argv[++*at];
-        if (!value)
-            return error_set(err, ERROR_USAGE, "--%s needs a value: %s", name,
-                             tool->options[i].argument);
-        values[i] = value;
-        return 0;
+        if (!option->argument && value)
+            return error_set(err, ERROR_USAGE, "--%s takes no value", name);
+        if (option->argument && !value && *at + 1 < count &&
+            !text_starts_with(arguments[*at + 1], "--"))
+            value = arguments[++*at];
+        values[i] = option->argument ? value : "true";
+        if (values[i])
+            return 0;
+        values[i] = ""; /* it was given, though without a value */
+        error_set(err, ERROR_USAGE, "--%s needs a value: %s", name, option->argument);
+        if (*at + 1 < count)
+            error_hint(err, "write --%s=VALUE for a value that begins with --", name);
+        return -1;
     }
     return unknown_option(tool, name, err);
+}
+
+/* The first required option that was not given, or NULL. */
+static const struct tool_option *missing_option(const struct tool *tool,
+                                                const char *const *values) {
+    for (size_t i = 0; i < tool->option_count; i++)
+        if (tool->options[i].required && !values[i])
+            return &tool->options[i];
+    return NULL;
+}
+
+static int complain_of_missing(const struct tool *tool, const struct tool_option *option,
+                               struct error **err) {
+    return error_set(err, ERROR_USAGE, "%s needs --%s %s", tool->name, option->name,
+                     option->argument);
 }
 
 int tool_parse(const struct tool *tool, int argc, char **argv, struct tool_call *ret,
                const char **values, struct error **err) {
     struct tool_call call = {.tool = tool, .values = values};
+    const char *const *arguments = (const char *const *)argv;
     bool only_paths = false;
     for (size_t i = 0; i < tool->option_count; i++)
         values[i] = tool->options[i].fallback;
-    for (int i = 1; i < argc; i++) {
+    for (size_t i = 1; i < (size_t)argc; i++) {
         if (!only_paths && text_equal(argv[i], "--")) {
             only_paths = true;
         } else if (!only_paths && text_starts_with(argv[i], "--")) {
-            if (parse_option(tool, argc, argv, &i, values, err) != 0)
+            if (parse_option(tool, (size_t)argc, arguments, &i, values, err) != 0)
                 return -1;
         } else if (!call.input) {
             call.input = argv[i];
@@ -156,10 +175,72 @@ int tool_parse(const struct tool *tool, int argc, char **argv, struct tool_call 
             return error_set(err, ERROR_USAGE, "%s takes one INPUT and one OUTPUT", tool->name);
         }
     }
+    const struct tool_option *missing = missing_option(tool, values);
     if (!call.output)
         return error_set(err, ERROR_USAGE, "%s needs INPUT and OUTPUT", tool->name);
+    if (missing)
+        return complain_of_missing(tool, missing, err);
     *ret = call;
     return 0;
+}
+
+/* Whether the word that says what the argument is has a part that is not known yet. */
+static bool is_open(const char *argument) {
+    const char *open = strstr(argument, "${");
+    return open && strcspn(argument, "=") > (size_t)(open - argument);
+}
+
+static bool is_option(const char *argument) {
+    return text_starts_with(argument, "--") && argument[2];
+}
+
+static int check_option(const struct tool *tool, const char *const *arguments, size_t count,
+                        size_t *at, const char **values, struct error **err) {
+    if (is_option(arguments[*at]))
+        return parse_option(tool, count, arguments, at, values, err);
+    error_set(err, ERROR_USAGE, "%s has no option %.100s", tool->name, arguments[*at]);
+    return error_hint(err, "INPUT and OUTPUT are given by the step's `in` and by Glovebox");
+}
+
+static int check_missing(const struct tool *tool, const char *const *values, size_t count,
+                         void (*complain)(size_t at, const char *message, const char *hint,
+                                          void *context),
+                         void *context, struct error **err) {
+    const struct tool_option *missing = missing_option(tool, values);
+    OWN_ERROR problem = NULL;
+    if (!missing)
+        return 0;
+    complain_of_missing(tool, missing, &problem);
+    error_hint(&problem, "give it in `args`: --%s %s, %s", missing->name, missing->argument,
+               missing->help);
+    if (problem->code != ERROR_USAGE)
+        return error_move(err, take(&problem));
+    complain(count, problem->message, problem->hint, context);
+    return 0;
+}
+
+int tool_check(const char *name, const char *const *arguments, size_t count,
+               void (*complain)(size_t at, const char *message, const char *hint, void *context),
+               void *context, struct error **err) {
+    const struct tool *tool = tool_find(name);
+    const char *values[MAXIMUM_OPTIONS] = {NULL};
+    bool open = false; /* what is missing may be in what is not known, or misspelt */
+    for (size_t i = 0; tool && i < count; i++) {
+        OWN_ERROR problem = NULL;
+        size_t at = i;
+        bool known = !is_open(arguments[i]) &&
+                     check_option(tool, arguments, count, &i, values, &problem) == 0;
+        if (problem && problem->code != ERROR_USAGE)
+            return error_move(err, take(&problem));
+        if (problem)
+            complain(at, problem->message, problem->hint, context);
+        open = open || !known;
+        /* The next word is its value, whatever it is called. */
+        if (!known && is_option(arguments[at]) && !strchr(arguments[at], '=') && i + 1 < count &&
+            !is_option(arguments[i + 1]))
+            i++;
+    }
+    return !tool || open ? 0 : check_missing(tool, values, count, complain, context, err);
 }
 
 /* ---------------------------------------------------------------------- main */

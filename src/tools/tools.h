@@ -26,6 +26,7 @@ struct tool_option {
     const char *argument; /* placeholder ("CENTER,WIDTH"), or NULL: a switch */
     const char *help;     /* one line or more, no full stop at the end */
     const char *fallback; /* value when not given, or NULL */
+    bool required;
 };
 
 struct tool_call;
@@ -62,5 +63,11 @@ int tool_main(int argc, char **argv);
 /* The same in two halves: parse (ERROR_USAGE), then run. `values` has room for option_count. */
 int tool_parse(const struct tool *tool, int argc, char **argv, struct tool_call *ret,
                const char **values, struct error **err) MUST_CHECK;
+/* What that would say of a pipeline's step: `arguments` follow INPUT and OUTPUT. Parts in ${…} are
+ * not known yet and are taken for what would be right. `complain` is called for each mistake, with
+ * the index of the argument, or `count` when one is missing. Nothing is said of unknown tools. */
+int tool_check(const char *name, const char *const *arguments, size_t count,
+               void (*complain)(size_t at, const char *message, const char *hint, void *context),
+               void *context, struct error **err) MUST_CHECK;
 
 #endif

@@ -1,12 +1,7 @@
-/*
- * The reader of pipelines against anything. With clang, meson builds it on demand:
- *   ninja fuzz-pipeline && ./fuzz-pipeline -max_len=4096 -timeout=10 corpus ../test/bad-input
- */
+/* The reader of pipelines against anything; test/bad-input is its corpus. */
+#include "fuzz.h"
 #include "pipeline/pipeline.h"
 
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 const char *__lsan_default_suppressions(void);
 
 /* jq 1.6's own parser forgets tokens when it meets a syntax error; libfyaml 0.7.12 a buffer. */

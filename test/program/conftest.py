@@ -13,6 +13,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get('GLOVEBOX') or ROOT / 'build' / 'glovebox').resolve()
 
 
+def pytest_addoption(parser):
+    parser.addoption('--share', metavar='I/N', help='only the I-th (from 1) of N shares of the '
+                     'modules, of about as many tests each')
+
+
 def pytest_configure(config):
     config.addinivalue_line('markers', 'slow: takes more than a few seconds; left out by --fast')
     if not BINARY.exists():
@@ -21,13 +26,28 @@ def pytest_configure(config):
 
 # Modules that take long as a whole: retries, kills, timeouts need time to pass.
 SLOW_MODULES = ('test_engine_commands', 'test_engine_failures', 'test_engine_fan',
-                'test_engine_flow', 'test_engine_home', 'test_engine_survival')
+                'test_engine_flow', 'test_engine_home', 'test_engine_power', 'test_engine_schedule',
+                'test_engine_survival')
 
 
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
+    if item.module.__name__.rpartition('.')[2] in SLOW_MODULES:
+        item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Keeps one share: modules whole, the largest first to the share with the fewest tests."""
+    if not config.getoption('share'):
+        return
+    mine, count = map(int, config.getoption('share').split('/'))
+    modules = {}
     for item in items:
-        if item.module.__name__.rpartition('.')[2] in SLOW_MODULES:
-            item.add_marker(pytest.mark.slow)
+        modules.setdefault(item.module.__name__, []).append(item)
+    shares = [[] for _ in range(count)]
+    for name in sorted(modules, key=lambda name: (-len(modules[name]), name)):
+        min(shares, key=len).extend(modules[name])
+    items[:] = shares[mine - 1]
 
 
 @pytest.fixture(scope='session')

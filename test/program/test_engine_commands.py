@@ -1,6 +1,7 @@
 """What people do to a run: every command, with its exit status and what stands in the record."""
 import json
 import os
+import pwd
 import sqlite3
 import time
 
@@ -269,7 +270,8 @@ def test_skip_a_failed_task(lab):
     assert 'the disk of subject 2 is broken' in lab.why('work@2')
     assert 'the disk of subject 2 is broken' in lab.record()['work@2']['reason']
     [event] = lab.events('marked')
-    assert event == {'as': 'skipped', 'reason': 'the disk of subject 2 is broken'}
+    assert event == {'as': 'skipped', 'reason': 'the disk of subject 2 is broken',
+                     'who': pwd.getpwuid(os.getuid()).pw_name}
 
 
 def test_succeed_a_failed_task(lab):

@@ -1,7 +1,9 @@
 """How tasks die and what becomes of it; what is refused; what is never exceeded."""
 import hashlib
+import json
 import os
 import signal
+import sqlite3
 
 import pytest
 
@@ -28,6 +30,67 @@ def test_exit_code(lab):
     failed = lab.glovebox('status', 'last', '--json').json['failed']
     assert failed[0]['step'] == 'x' and failed[0]['exit'] == 42
     assert open(failed[0]['log']).read().split() == ['out', 'err']
+
+
+def leave(result, more='exit 5'):
+    """A command that leaves this result.json."""
+    return json.dumps("printf '%%s' '%s' > /out/result.json; %s" % (result, more))
+
+
+def test_what_a_failed_task_says_of_itself_is_kept(lab):
+    one(lab, 'command: ' + leave('{"broken": [{"file": "#3", "reason": "it is cut off"}]}'))
+    assert lab.record()['x']['result'] == {'broken': [{'file': '#3', 'reason': 'it is cut off'}]}
+    assert 'result.json: {"broken":[{"file":"#3","reason":"it is cut off"}]}' in lab.why('x')
+    one(lab, 'command: ' + leave('{"long": "%s"}' % ('ä' * 3000)))
+    assert len(lab.record()['x']['result']['long']) == 3000
+    assert lab.why('x').endswith('ä…') and len(lab.why('x')) < 1200
+
+
+@pytest.mark.parametrize('result', ['{"half": ', '[1]', '{"a": 1, "a": 2}', '{"x": "%s"}' % ('x' * (257 << 10))],
+                         ids=['half', 'list', 'twice', 'large'])
+def test_a_bad_result_of_a_failed_task_is_left_alone(lab, result):
+    (lab.folder / 'data').mkdir()
+    (lab.folder / 'data' / 'r').write_text(result)
+    lab.run("""
+name: one
+inputs: {data: {type: directory}}
+steps:
+  - {id: x, in: inputs.data, command: 'cp /in/r /out/result.json; exit 5'}
+""", '-i', 'data=data', status=1)
+    assert lab.record()['x']['result'] is None and lab.tasks()['x']['cause'] == 'exit'
+    assert 'result.json' not in lab.why('x')
+
+
+def test_the_result_is_that_of_the_last_attempt(lab):
+    data = lab.judge()
+    lab.run("""
+name: one
+inputs:
+""" + JUDGE_INPUT + """
+steps:
+  - id: x
+""" + JUDGE_MOUNT + """
+    command: 'test -e /judge/log && exit 6; touch /judge/log; echo "{}" > /out/result.json; exit 5'
+    retries: {count: 1}
+""", '-i', 'judge=%s' % data, status=1)
+    assert lab.tasks()['x']['exit'] == 6 and lab.record()['x']['result'] is None
+
+
+def test_paths_of_logs_do_not_name_partitions(lab):
+    """A partition may be the name of a patient, and paths get about."""
+    data = lab.data({'CANARY-DOE/f': 'x', 'CANARY-ROE/f': 'y'})
+    lab.run("""
+name: one
+inputs: {data: {type: directory}}
+steps:
+  - {id: x, foreach: {directories: inputs.data}, command: 'cat /in/f; test "$GLOVEBOX_PARTITION" != CANARY-ROE'}
+""", '-i', 'data=%s' % data, status=1)
+    assert lab.log('x@CANARY-DOE') == 'x' and lab.log('x@CANARY-ROE') == 'y'
+    logs = [path for path in lab.home.rglob('*') if path.suffix == '.log' and 'runs' in path.parts]
+    assert len(logs) == 2 and {path.read_text() for path in logs} == {'x', 'y'}
+    assert not [path for path in lab.home.rglob('*') if 'CANARY' in str(path.relative_to(lab.home))]
+    assert 'CANARY' not in lab.glovebox('status', 'last', '--json').json['failed'][0]['log']
+    assert not grep(lab.home / 'compute', 'CANARY')
 
 
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
@@ -280,9 +343,22 @@ def test_a_flavor_that_is_not_there(lab):
 
 
 def test_the_network_is_refused_unless_the_policy_allows_it(lab):
-    task = one(lab, 'command: "true"\nnetwork: internet')
+    pipeline = '''name: one
+steps:
+  - {id: ask, type: manual_approval, message: go on?}
+  - {id: x, needs: ask, command: "true", network: internet}
+'''
+    lab.run(pipeline, status=3)
+    assert ':4:51: error:' in lab.last.stderr and '"internet"' in lab.last.stderr
+    assert 'policy.json' in lab.last.stderr and not (lab.home / 'runs').exists()
+    lab.policy(networks=['internet'])
+    lab.run(pipeline, status=4)
+    lab.policy(networks=['intranet'])  # it may be another one by the time that the step runs
+    lab.glovebox('decide', 'last', 'ask', 'approve', '--no-resume')
+    lab.glovebox('resume', 'last', status=1)
+    task = lab.tasks()['x']
     assert (task['state'], task['cause'], task['attempts']) == ('failed', 'policy', 0)
-    assert 'network' in lab.why('x') and 'policy.json' in lab.why('x')
+    assert 'network' in lab.why('x') and str(lab.home / 'policy.json') in lab.why('x')
 
 
 def test_no_network_in_the_box(lab):
@@ -291,9 +367,8 @@ def test_no_network_in_the_box(lab):
 
 
 def test_the_box_stays_unless_the_policy_allows_it(lab):
-    task = one(lab, 'command: "true"\nbox: off')
-    assert (task['state'], task['cause']) == ('failed', 'policy')
-    assert 'allow_box_off' in lab.why('x')
+    lab.run('name: one\nsteps:\n  - {id: x, command: "true", box: off}\n', status=3)
+    assert 'allow_box_off' in lab.last.stderr
     lab.policy(allow_box_off=True)
     one(lab, 'command: "pwd; echo $$GLOVEBOX_OUT; echo x > $$GLOVEBOX_OUT/x"\nbox: off'.replace(
         '$$', '$'), status=0)
@@ -340,7 +415,66 @@ steps:
     assert (lab.home / 'secrets' / 'pacs').read_text() == canary
     lab.secret('pacs', canary + '2')
     lab.glovebox('run', lab.folder / 'pipeline.yaml')
-    assert lab.states()['use'] == 'reused', 'a new password is no new work'
+    assert lab.states() == {'use': 'succeeded', 'other': 'reused'}
+    assert 'secrets pacs changed' in lab.why('use')
+    lab.glovebox('run', lab.folder / 'pipeline.yaml')
+    assert lab.states() == {'use': 'reused', 'other': 'reused'}
+
+
+def test_what_the_home_keeps_of_a_secret_does_not_let_it_be_guessed(lab):
+    """Recipes hold a digest of it, but not one that a list of passwords can be tried against."""
+    lab.secret('pacs', 'hunter2')
+    recipe = json.dumps(recipe_of(lab, 'secrets: [pacs]'))
+    assert '"pacs": "' in recipe and hashlib.sha256(b'hunter2').hexdigest() not in recipe
+    other = lab.home / 'salt'
+    other.write_bytes(bytes(32))
+    assert json.dumps(recipe_of(lab, 'secrets: [pacs]')) != recipe
+
+
+def recipe_of(lab, more):
+    lab.run('name: one\nsteps:\n  - {id: x, command: "true", %s}\n' % more)
+    database = sqlite3.connect('file:%s?mode=ro' % (lab.home / 'glovebox.db'), uri=True)
+    try:
+        return json.loads(database.execute('SELECT recipe FROM attempt ORDER BY launched DESC').fetchone()[0])
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize('mode', [0o640, 0o604, 0o660, 0o610])
+def test_a_secret_that_others_may_read_is_refused(lab, mode):
+    lab.secret('pacs', 'x')
+    (lab.home / 'secrets' / 'pacs').chmod(mode)
+    task = one(lab, 'command: "true"\nsecrets: [pacs]')
+    assert (task['state'], task['cause']) == ('failed', 'policy')
+    assert '%04o' % mode in lab.why('x') and 'chmod 600' in lab.why('x')
+    lab.secret('pacs', 'x')
+    lab.glovebox('retry', 'last')
+    assert lab.states() == {'x': 'succeeded'}
+
+
+PSEUDONYMS = '''
+name: secret
+steps:
+  - {id: use, secrets: [pseudonyms], command: 'sha256sum < /run/secrets/pseudonyms > /out/sum'}
+'''
+
+
+def test_the_home_makes_the_secret_for_pseudonyms_itself(lab):
+    lab.run(PSEUDONYMS)
+    path = lab.home / 'secrets' / 'pseudonyms'
+    made = path.read_bytes()
+    assert len(made) == 32 and len(set(made)) > 8
+    assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
+    assert lab.output('use', 'sum').split()[0] == hashlib.sha256(made).hexdigest()
+    assert not grep(lab.home / 'runs', made.hex()) and not grep(lab.home / 'runs', hashlib.sha256(made).hexdigest())
+    lab.run(PSEUDONYMS)
+    assert lab.states() == {'use': 'reused'} and path.read_bytes() == made
+    path.write_bytes(bytes(32))
+    lab.run(PSEUDONYMS)
+    assert lab.states() == {'use': 'succeeded'} and path.read_bytes() == bytes(32)
+    path.unlink()
+    lab.run(PSEUDONYMS)
+    assert lab.states() == {'use': 'succeeded'} and path.read_bytes() not in (made, bytes(32))
 
 
 def test_a_secret_that_is_not_there(lab):

@@ -129,6 +129,7 @@ def images(lab):
     ('patient', {'P1': 6, 'P 2': 2}),
     ('study', {'1.2.1': 4, '1.2.2': 2, '1.2.3': 2}),
     ('series', {'1.2.1.1': 3, '1.2.1.2': 1, '1.2.2.1': 2, '1.2.3.1': 2}),
+    ('instance', {'1.2.9.%d' % number: 1 for number in range(1, 9)}),
 ])
 def test_dicom(lab, images, by, expected):
     each(lab, images, '{dicom: inputs.data, by: %s}' % by,
@@ -156,6 +157,30 @@ steps:
 """, '-i', 'data=%s' % images)
     assert {key: lab.output('each@' + key, 'n') for key in partitions(lab)} == {
         '1.2.1': '4\n', '1.2.2': '2\n', '1.2.3': '2\n'}
+
+
+CHANGE_DICOM = """
+import sys, pydicom
+path, patient = sys.argv[1:]
+data = pydicom.dcmread(path)
+data.PatientID = patient
+data.save_as(path)
+"""
+
+
+def test_files_without_an_id_are_nobody_s(lab, images):
+    """Whatever real patients are called: also like the partition of the files without an id. A
+    broken file is not passed over."""
+    for number, patient in (1, ''), (3, 'unknown'), (5, 'without-id'), (7, 'without-id_'), (8, 'without-id-2'):
+        subprocess.run(['/usr/bin/python3', '-c', CHANGE_DICOM, images / ('disc%d' % (number % 2)) / ('IM%04d' % number),
+                        patient], check=True)
+    (images / 'broken').write_bytes((images / 'disc0' / 'IM0002').read_bytes()[:300])
+    each(lab, images, '{dicom: inputs.data, by: patient}', 'cd /in; find . -type f > /out/list')
+    found = {key: sorted(lab.output('each@' + key, 'list').split()) for key in partitions(lab)}
+    assert found == {'P1': ['./disc0/IM0002', './disc0/IM0004', './disc0/IM0006'],
+                     'unknown': ['./disc1/IM0003'], 'without-id': ['./broken', './disc1/IM0001'],
+                     'without-id_': ['./disc1/IM0005'], 'without-id__': ['./disc1/IM0007'],
+                     'without-id-2': ['./disc0/IM0008']}
 
 
 def test_dicom_where_there_is_none(lab):
@@ -212,7 +237,7 @@ def test_csv_with_a_key(lab):
     ('s,n\n,1\n', 'empty name'),
     ('s,n\n\xff\xfe,1\n'.encode('latin-1'), 'UTF-8'),
     ('s,n\n' + 'x' * 1001 + ',1\n', '1000'),
-    ('', 'no column'),
+    ('', 'empty'),
 ])
 def test_csv_mistakes(lab, text, says):
     csv(lab, text, 's', status=1)
@@ -512,3 +537,22 @@ def test_a_fan_of_a_thousand(lab):
     made(lab, json.dumps(['n%d' % n for n in range(1000)]), command='true',
          more="  - {id: none, type: dummy, needs: each}\n")
     assert lab.counts() == {'succeeded': 1002}
+
+
+def test_a_mount_of_an_item_and_of_a_join(lab):
+    """Explicit mounts see what `in` would: an item, a group of files, all tasks of a fan."""
+    data = lab.data({'p1/x': 'one', 'p2/x': 'two'})
+    lab.run('''
+name: mounts
+inputs: {data: {}}
+steps:
+  - id: each
+    foreach: {directories: inputs.data}
+    mounts: [{path: /item, from: item}, {path: /item-file, from: item/x, type: file}]
+    command: cat /item/x /item-file > /out/both
+  - id: all
+    mounts: [{path: /all, from: each}]
+    command: cat /all/p1/both /all/p2/both > /out/all
+''', '-i', 'data=%s' % data)
+    assert lab.output('each@p1', 'both') == 'oneone'
+    assert lab.output('all', 'all') == 'oneonetwotwo'

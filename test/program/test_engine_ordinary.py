@@ -68,3 +68,16 @@ def test_a_run_of_an_ordinary_user(place):
     warned = any('cgroup' in warning['message'] for warning in status['warnings'])
     assert warned == ('no cgroup to be had' in box)
     assert ('warning: ' in done.stdout + done.stderr) == warned
+
+
+def test_an_ordinary_user_s_secret_is_made_and_read(place):
+    (place / 'pipeline.yaml').write_text('''
+name: secret
+steps:
+  - {id: use, secrets: [pseudonyms], command: 'wc -c < /run/secrets/pseudonyms > /out/size'}
+outputs: {size: use/size}
+''')
+    run(place, 'run', 'pipeline.yaml')
+    status = json.loads(run(place, 'status', 'last', '--json').stdout)
+    assert pathlib.Path(status['outputs']['size']).read_text() == '32\n'
+    assert (place / 'home' / 'secrets' / 'pseudonyms').stat().st_uid == USER

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from engine_support import JUDGE_INPUT, lab  # noqa: F401
+from engine_support import JUDGE_INPUT, JUDGE_MOUNT, lab, wait_until  # noqa: F401
 
 TWO_STEPS = '''
 name: two
@@ -238,6 +238,46 @@ def test_from_what_is_not_there(lab, subjects):
     assert 'upper' in lab.last.stderr, 'it says what was meant'
 
 
+@pytest.mark.parametrize('given, says', [('copy@s11', 'copy@s1'), ('upper@S2', 'upper@s2'),
+                                         ('side@s1', 'no partitions')])
+def test_from_a_partition_that_is_not_there(lab, subjects, given, says):
+    """Known from the names of the input: nothing starts."""
+    go(lab, subjects, '--from', given, status=3)
+    assert says in lab.last.stderr
+    assert lab.newest() is None
+
+
+DECIDED = '''
+name: decided
+steps:
+  - id: list
+    command: 'echo "[1, 2]" > /out/list.json'
+  - id: each
+    foreach: {json: list/list.json}
+    command: 'echo ${item}a > /out/items; echo "[7, 8]" > /out/list.json'
+  - id: deep
+    foreach: {json: each/list.json}
+    command: 'echo ${partition} > /out/n'
+'''
+
+
+@pytest.mark.parametrize('given', ['each@3', 'deep@1/9', 'deep@3/7', 'deep@1'])
+def test_from_a_partition_that_never_comes(lab, given):
+    """Known only when the fan is made: the run says so and fails."""
+    lab.run(DECIDED, '--from', given, status=1)
+    problem, = lab.glovebox('status', 'last', '--json').json['problems']
+    assert problem['step'] == given.split('@')[0] and '--from' in problem['message']
+    assert 'glovebox tasks' in problem['hint']
+    assert given.split('@')[1] not in problem['message'], 'it may be the name of a patient'
+
+
+@pytest.mark.parametrize('given', ['each@1', 'deep@2/8'])
+def test_from_a_partition_that_comes_later(lab, given):
+    lab.run(DECIDED)
+    lab.run(DECIDED, '--from', given)
+    assert [name for name, state in lab.states().items() if state == 'succeeded'][0] == given
+
+
 def test_only(lab, subjects):
     go(lab, subjects, '--only', 'upper')
     assert lab.states() == {'copy@s1': 'succeeded', 'copy@s2': 'succeeded',
@@ -311,6 +351,65 @@ steps:
     assert lab.output('sum', 'sum') == '3\n4\n'
     assert set(lab.states()) == {'list', 'each@3', 'each@4', 'sum'}
     assert lab.state() == 'succeeded'
+    # Every attempt stays on record, with a log of its own.
+    record = lab.record()
+    numbers = {name: [each['number'] for each in task['attempts']]
+               for name, task in record.items()}
+    assert numbers == {'list': [1, 2], 'each@1': [1], 'each@2': [1], 'each@3': [1, 2],
+                       'each@4': [1], 'sum': [1, 2]}
+    assert record['each@1']['state'] == 'gone'
+    assert all(os.path.exists(each['log']) for task in record.values()
+               for each in task['attempts'])
+    assert 'not made again' in lab.why('each@1')
+    (judge / 'list').write_text('[1, 3]')
+    lab.glovebox('restart', run, '--from', 'list')
+    assert set(lab.states()) == {'list', 'each@1', 'each@3', 'sum'}
+    assert [each['number'] for each in lab.record()['each@1']['attempts']] == [1, 2]
+    assert sum(lab.counts().values()) == 4
+
+
+def test_restart_above_what_made_partitions_numbers_their_attempts_on(lab):
+    text = """
+name: again
+steps:
+  - id: list
+    command: 'echo "[1, 2]" > /out/list.json; cat /proc/sys/kernel/random/uuid > /out/mark'
+  - id: each
+    foreach: {json: list/list.json}
+    cache: false
+    command: 'echo here is ${item}'
+"""
+    run = lab.run(text)
+    for number in (2, 3):
+        lab.glovebox('restart', run, '--from', 'list')
+        attempts = lab.record(run)['each@1']['attempts']
+        assert [each['number'] for each in attempts] == list(range(1, number + 1))
+        assert len({each['log'] for each in attempts}) == number
+        for each in attempts:
+            with open(each['log']) as log:
+                assert log.read() == 'here is 1\n'
+    assert lab.tasks(run)['each@1']['attempts'] == 3
+
+
+def test_restart_above_what_runs_is_refused(lab):
+    """Its partitions would be made anew beside those that run."""
+    judge = lab.judge()
+    text = ('name: busy\ninputs:\n' + JUDGE_INPUT + """
+steps:
+  - id: list
+    command: 'echo "[1, 2]" > /out/list.json'
+  - id: each
+    foreach: {json: list/list.json}
+""" + JUDGE_MOUNT + """    command: 'until [ -e /judge/go ]; do sleep 0.05; done'
+""")
+    program = lab.start(text, '-i', 'judge=%s' % judge)
+    wait_until(lambda: lab.newest())
+    lab.wait_for_state('each@1', 'running')
+    done = lab.glovebox('restart', 'last', '--from', 'list', '--detach', status=None)
+    assert done.returncode != 0 and 'running' in done.stderr
+    (judge / 'go').write_text('')
+    assert program.wait(30) == 0
+    assert lab.state() == 'succeeded'
 
 
 def test_a_file_parameter_counts_by_its_content(lab):
@@ -376,3 +475,116 @@ def test_the_same_outputs_made_anew_stay_where_they_lie(lab, subjects):
     go(lab, subjects, '--no-reuse')
     assert lab.states()['side'] == 'succeeded'
     assert lab.output_folder('side').stat().st_ino == before
+
+
+def test_work_done_anew_leaves_earlier_records_true(lab, subjects):
+    """`copy` leaves a mark that is another each time."""
+    first = go(lab, subjects)
+    before, mark = lab.record(first)['copy@s1'], lab.output('copy@s1', 'mark', first)
+    second = go(lab, subjects, '--no-reuse')
+    assert lab.output('copy@s1', 'mark', first) == mark
+    assert lab.record(second)['copy@s1']['output'] != before['output']
+    assert lab.output('copy@s1', 'mark', second) != mark
+    third = go(lab, subjects)
+    assert lab.states(third)['copy@s1'] == 'reused'
+    assert lab.record(third)['copy@s1']['output'] == lab.record(second)['copy@s1']['output'], (
+        'the newest is what is reused')
+    assert second in lab.why('copy@s1', third)
+
+
+def test_the_record_of_what_was_reused_says_how_it_was_made(lab, subjects):
+    first = go(lab, subjects)
+    second = go(lab, subjects)
+    task = lab.record(second)['upper@s1']
+    assert task['state'] == 'reused' and task['attempts'] == []
+    assert task['origin'] == {'run': first, 'step': 'upper', 'partition': 's1', 'attempt': 1}
+    assert 'tr a-z A-Z' in ' '.join(task['recipe']['command'])
+    assert [each['digest'] for each in task['recipe']['inputs'].values()] == [
+        lab.record(first)['copy@s1']['output']]
+    assert '%s: upper@s1, attempt 1' % first in lab.why('upper@s1', second)
+    assert lab.record(first)['upper@s1']['origin'] is None
+
+
+class Twin:
+    """A step that waits for a sign from outside, in a pipeline that may be run twice at once."""
+
+    def __init__(self, lab, after='true', options=''):
+        lab.policy(allow_box_off=True)
+        self.lab, self.log, self.sign = lab, lab.folder / 'log', lab.folder / 'sign'
+        step = """
+  - id: %%s
+    box: off%s
+    command: 'echo begun >> %s; until [ -e %s ]; do sleep 0.05; done; echo x > ${out}/x; %s'
+""" % (options, self.log, self.sign, after)
+        self.one = 'name: twin\nsteps:' + step % 'one'
+        self.two = self.one + step % 'two'
+
+    def begun(self):
+        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
+
+    def both(self, *options, status=0):
+        """Runs it twice at once; returns how often the work was begun before it could end."""
+        path = self.lab.glovebox.pipeline(self.one)
+        programs = [self.lab.glovebox.start('run', path)]
+        wait_until(self.begun)
+        programs.append(self.lab.glovebox.start('run', path, *options))
+        wait_until(lambda: len(self.lab.glovebox('runs', '--json').json) == 2)
+        wait_until(lambda: self.begun() == 2 or self.lab.states().get('one') == 'ready' and
+                   'same work' in self.lab.why('one'))
+        begun = self.begun()
+        self.sign.write_text('')
+        for program in programs:
+            out, err = program.communicate(timeout=60)
+            assert program.returncode == status, out + err
+        return begun
+
+
+def test_the_same_work_in_two_runs_at_once_is_done_once(lab):
+    twin = Twin(lab)
+    assert twin.both() == 1
+    assert twin.begun() == 1
+    first, second = sorted(run['run'] for run in lab.glovebox('runs', '--json').json)
+    assert lab.states(first) == {'one': 'succeeded'}
+    assert lab.states(second) == {'one': 'reused'}
+
+
+def test_the_same_work_twice_in_one_run_is_done_once(lab):
+    twin = Twin(lab)
+    twin.sign.write_text('')
+    lab.run(twin.two)
+    assert sorted(lab.states().values()) == ['reused', 'succeeded']
+    assert twin.begun() == 1
+
+
+def test_what_waited_for_work_that_failed_runs_itself(lab):
+    twin = Twin(lab, 'exit 7')
+    assert twin.both(status=1) == 1
+    assert twin.begun() == 2
+
+
+def test_what_is_asked_to_run_anew_runs(lab):
+    twin = Twin(lab)
+    twin.both('--no-reuse')
+    assert twin.begun() == 2
+    assert lab.states() == {'one': 'succeeded'}
+
+
+def test_what_is_never_reused_waits_for_nobody(lab):
+    twin = Twin(lab, options='\n    cache: false')
+    assert twin.both() == 2
+
+
+def test_a_cancelled_wait_for_the_same_work(lab):
+    twin = Twin(lab)
+    path = lab.glovebox.pipeline(twin.one)
+    first = lab.glovebox.start('run', path)
+    wait_until(twin.begun)
+    second = lab.glovebox.start('run', path)
+    wait_until(lambda: len(lab.glovebox('runs', '--json').json) == 2)
+    lab.wait_for_state('one', 'ready')
+    wait_until(lambda: 'same work' in lab.why('one'))
+    lab.glovebox('cancel', 'last')
+    assert second.wait(30) != 0
+    twin.sign.write_text('')
+    assert first.wait(30) == 0
+    assert twin.begun() == 1

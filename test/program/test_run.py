@@ -271,7 +271,8 @@ def test_ways_to_name_a_run(glovebox):
     for name in ('hello-1', 'hell', '1'):
         assert glovebox('status', name, '--json').json['run'] == 'hello-1'
     assert glovebox('status', 'last', '--json').json['run'].startswith('fan-')
-    assert 'glovebox runs' in glovebox('status', 'helo-1', status=1).stderr
+    assert 'did you mean "hello-1"? `glovebox runs`' in glovebox('status', 'helo-1', status=1).stderr
+    assert 'hint: `glovebox runs` lists them' in glovebox('status', 'other', status=1).stderr
 
 
 def test_runs(glovebox):
@@ -302,6 +303,13 @@ def test_logs_of_a_task_that_never_started(glovebox):
     done = glovebox('logs', 'last', 'after', status=1)
     assert 'never started' in done.stderr and 'skipped' in done.stderr
     assert 'glovebox why fails-1 after' in done.stderr
+
+
+def test_a_task_that_printed_nothing(glovebox):
+    glovebox('run', glovebox.pipeline('name: mute\nsteps:\n  - {id: x, command: "true"}\n'))
+    done = glovebox('logs', 'last', 'x')
+    assert (done.stdout, done.stderr) == ('', 'x printed nothing\n')
+    assert glovebox('logs', 'last', 'x', '--quiet').stderr == ''
 
 
 def test_logs_follow(glovebox):
@@ -335,10 +343,10 @@ def test_why(glovebox):
 def test_a_failed_run(glovebox):
     done = glovebox('run', glovebox.pipeline(FAILS), status=1)
     assert done.stdout.startswith('fails-1 failed in ')
-    assert '  bad: exit status 7\n' in done.stdout
-    assert '  glovebox logs fails-1 bad\n' in done.stdout
-    assert '  glovebox retry fails-1\n' in done.stdout
-    log = re.search(r'^    log: (/.*)$', done.stdout, re.M).group(1)
+    assert '  bad: exit status 7\n' in done.stderr
+    assert '  glovebox logs fails-1 bad\n' in done.stderr
+    assert '  glovebox retry fails-1\n' in done.stderr and 'after an edit' in done.stderr
+    log = re.search(r'^    log: (/.*)$', done.stderr, re.M).group(1)
     with open(log, encoding='ascii') as text:
         assert text.read() == 'this is why\n'
     assert glovebox('logs', 'last', 'bad').stdout == 'this is why\n'
@@ -494,6 +502,27 @@ def test_a_signal_leaves_the_run(glovebox, number, status):
     assert [task['attempts'] for task in tasks] == [1, 1]
 
 
+def blocks_signal(pid, number):
+    """Whether it asks for the signal itself, once in each turn."""
+    with open('/proc/%d/status' % pid, encoding='ascii') as status:
+        return int(re.search(r'^SigBlk:\s*(\w+)', status.read(), re.M)[1], 16) >> number - 1 & 1
+
+
+def test_a_follower_that_leaves_says_who_goes_on(glovebox):
+    glovebox('run', '--detach', glovebox.pipeline(ENDLESS))
+    wait_for(lambda: glovebox('status', 'last', '--json').json['tasks']['running'] == 1)
+    follower = glovebox.start('resume', '--follow', 'last')
+    wait_for(lambda: blocks_signal(follower.pid, signal.SIGINT))
+    follower.send_signal(signal.SIGINT)
+    _, said = follower.communicate(timeout=10)
+    assert follower.returncode == 130
+    assert 'another program drives this home and goes on with it' in said
+    assert 'nothing new starts' not in said and 'glovebox status --follow endless-1' in said
+    assert state_of(glovebox) == 'running'
+    glovebox('cancel', 'last')
+    wait_for(lambda: state_of(glovebox) == 'cancelled')
+
+
 # -------------------------------------------------------------------------- house
 
 def test_remove(glovebox):
@@ -538,6 +567,26 @@ def test_doctor(glovebox):
     assert answer['ready'] == (not missing)
     assert glovebox('doctor', status=None).returncode == (1 if missing else 0)
     assert not glovebox.home.exists()
+
+
+def test_root_without_mapped_owners_is_told(glovebox):
+    """ramfs cannot map owners: tasks of root run as uid 0 there, which must be no secret."""
+    def inside(*arguments):
+        return subprocess.run(
+            ['unshare', '--mount', 'sh', '-c',
+             'mount -t ramfs none "$0" && "$@" && cat "$0"/runs/*/tasks.jsonl', glovebox.home,
+             *arguments], env=glovebox.environment, text=True, capture_output=True, timeout=60,
+            cwd=glovebox.folder, check=False)
+    glovebox.home.mkdir()
+    if os.geteuid() != 0 or inside('true').stderr.startswith(('unshare', 'mount')):
+        pytest.skip('only root in a mount namespace of its own can try this')
+    pipeline = glovebox.pipeline('name: who\nsteps:\n  - {id: x, command: id -u}\n')
+    script = '"$0" run "$1" && "$0" logs last x && "$0" doctor --json'
+    done = inside('sh', '-c', script, glovebox.binary, pipeline)
+    assert done.returncode == 0, done.stderr
+    assert 'tasks run as uid 0, without capabilities' in done.stderr
+    assert '\n0\n' in done.stdout and 'tasks run as root (uid 0)' in done.stdout
+    assert 'uid 0 (no mapped owners to be had)' in done.stdout.splitlines()[-1]
 
 
 def test_tool(glovebox):

@@ -413,6 +413,21 @@ def test_every_page_says_what_the_model_is(tool, runtime):
     assert all('COVID-19' in page and '%' in page for page in shown[1:])
 
 
+@pytest.mark.parametrize('title, fonts', [('Plain', 1), ('Übersicht für Łódź', 2), ('Ärzte', 1)])
+def test_readers_have_nothing_to_complain_of(tool, runtime, title, fonts):
+    """Texts of Latin-1 need no font that poppler warns of; others are shown all the same."""
+    if not shutil.which('pdffonts'):
+        pytest.skip('poppler-utils is not installed')
+    tool('report', chain(tool, runtime, LUNG / 'chest-ct-c.dcm'), 'report', '--title', title)
+    pdf = tool.folder / 'report' / 'report.pdf'
+    done = subprocess.run(['pdftotext', '-enc', 'UTF-8', str(pdf), '-'], capture_output=True, check=True, text=True)
+    if pathlib.Path('/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf').exists():
+        assert title in done.stdout
+        listed = subprocess.run(['pdffonts', str(pdf)], capture_output=True, check=True, text=True).stdout
+        assert len(listed.splitlines()) == 2 + fonts
+    assert fonts == 2 or not done.stderr
+
+
 def test_a_report_without_results_says_so(tool, runtime):
     gathered = chain(tool, runtime, LUNG / 'chest-ct-c.dcm')
     next((gathered / 'results').rglob('result.json')).unlink()

@@ -8,7 +8,8 @@ WRONG = [
     ([], 'no command is given', '"glovebox help" lists the commands'),
     (['stauts'], 'unknown command "stauts"', 'did you mean "glovebox status"?'),
     (['zzz'], 'unknown command "zzz"', '"glovebox help" lists the commands'),
-    (['run'], 'run: PIPELINE is missing', 'try "glovebox help run"'),
+    (['run'], 'run: PIPELINE is missing',
+     'PIPELINE is a pipeline file; try "glovebox help run"'),
     (['run', '--detatch', 'x'], 'unknown option "--detatch"', 'did you mean "--detach"?'),
     (['run', '-Z', 'x'], 'unknown option "-Z"', 'try "glovebox help run"'),
     (['run', 'x', '-o'], 'option "-o" needs a value, DIR', 'try "glovebox help run"'),
@@ -17,7 +18,8 @@ WRONG = [
     (['run', 'x', '-p', 'a=1', '-p', 'a=2'], '--param gives "a" twice', None),
     (['run', 'x', '--detach', '--wait'], '--detach and --wait exclude each other', None),
     (['run', 'x', '--from', 'a', '--from', 'b'], 'option "--from" is given twice', None),
-    (['status'], 'status: RUN is missing', 'try "glovebox help status"'),
+    (['status'], 'status: RUN is missing',
+     'RUN is the run: a name, a number, or last; try "glovebox help status"'),
     (['status', 'a', 'b'], 'status: "b" is one argument too many', 'try "glovebox help status"'),
     (['graph'], 'graph: give either FILE or --run RUN', 'try "glovebox help graph"'),
     (['graph', 'x', '--format', 'markdown'],
@@ -94,6 +96,17 @@ def test_no_home_yet(glovebox):
     assert glovebox('runs', '--json').json == []
     assert glovebox('runs', '--quiet').stderr == ''
     assert not glovebox.home.exists()
+
+
+def test_only_run_makes_a_home(glovebox):
+    """Whoever asks or commands in the wrong folder is told so, and leaves nothing there."""
+    for home in (glovebox.folder, glovebox.folder / 'none'):
+        for command in (['gc'], ['gc', '--dry-run'], ['status', 'last'], ['cancel', 'last'],
+                        ['resume', 'last'], ['rm', 'last'], ['why', 'last', 'x'],
+                        ['decide', 'last', 'x', 'approve'], ['skip', 'last', 'x', '-r', 'no']):
+            done = glovebox(*command, '--home', home, status=1)
+            assert str(home) in done.stderr and 'glovebox run' in done.stderr
+        assert list(glovebox.folder.iterdir()) == []
 
 
 def test_unknown_run(glovebox):

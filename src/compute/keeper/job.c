@@ -1,3 +1,4 @@
+/* Jobs: started, waited for, timed, ended. */
 #include "compute/keeper/keeper.h"
 
 #include <errno.h>
@@ -30,10 +31,25 @@ static void give_slot_back(struct keeper *keeper, struct job *job) {
     keeper->running[keeper->running_count] = slot;
 }
 
+static struct entry **end_of(struct entry **list) {
+    while (*list)
+        list = &(*list)->next_follower;
+    return list;
+}
+
+static void mark_start(struct entry *entry) {
+    entry->record.started = now_wall();
+    entry->begun = now_monotonic();
+}
+
 static void finish_entry(struct keeper *keeper, struct entry *entry) {
     entry->job = NULL;
+    for (struct entry *follower = entry->followers; follower; follower = follower->next_follower)
+        follower->after = NULL;
+    *end_of(&keeper->due) = entry->followers;
+    entry->followers = NULL;
     entry->record.type = RECORD_EXITED;
-    entry->record.ended = now_wall();
+    entry->record.ended = entry->record.started + now_monotonic() - entry->begun;
     if (journal_append(&keeper->journal, &entry->record) < 0)
         record_seal(&entry->record);
 }
@@ -68,7 +84,7 @@ static void arm(struct job *job, const struct launch_message *message) {
 }
 
 void job_start(struct keeper *keeper, struct entry *entry, const struct launch_message *message) {
-    entry->record.started = now_wall();
+    mark_start(entry);
     if (keeper->journal_failed) {
         fail_entry(keeper, entry, STAGE_JOURNAL, ENOSPC);
         return;
@@ -104,6 +120,50 @@ void job_start(struct keeper *keeper, struct entry *entry, const struct launch_m
         close(job->log);
     give_slot_back(keeper, job);
     fail_entry(keeper, entry, stage, number);
+}
+
+void job_start_after(struct keeper *keeper, struct entry *entry, struct entry *before,
+                     const struct launch_message *message) {
+    entry->message = malloc(message->header.size);
+    if (!entry->message) {
+        mark_start(entry);
+        fail_entry(keeper, entry, STAGE_FULL, ENOMEM);
+        return;
+    }
+    memcpy(entry->message, message, message->header.size);
+    entry->after = before;
+    *end_of(&before->followers) = entry;
+}
+
+void job_start_due(struct keeper *keeper) {
+    while (keeper->due) {
+        struct entry *entry = keeper->due;
+        struct launch_message *message = entry->message;
+        keeper->due = entry->next_follower;
+        entry->next_follower = NULL;
+        entry->message = NULL;
+        job_start(keeper, entry, message);
+        free(message);
+    }
+}
+
+void job_withdraw(struct keeper *keeper, struct entry *entry, enum cause cause) {
+    struct entry **at = entry->after ? &entry->after->followers : &keeper->due;
+    while (*at != entry)
+        at = &(*at)->next_follower;
+    /* Those that wait for it wait on, for what it waited for. */
+    for (struct entry *follower = entry->followers; follower; follower = follower->next_follower)
+        follower->after = entry->after;
+    *end_of(&entry->followers) = entry->next_follower;
+    *at = entry->followers;
+    entry->followers = entry->next_follower = entry->after = NULL;
+    free(entry->message);
+    entry->message = NULL;
+    mark_start(entry);
+    entry->record.cause = (int32_t)cause;
+    entry->record.exit_code = -1;
+    finish_entry(keeper, entry);
+    keeper_send(keeper, &entry->record);
 }
 
 /* --------------------------------------------------------------------- the end */
@@ -204,6 +264,7 @@ void job_reap(struct keeper *keeper) {
     keeper->journal_failed = journal_commit(&keeper->journal) < 0;
     for (size_t i = 0; i < count; i++)
         keeper_send(keeper, &ended[i]->record);
+    job_start_due(keeper);
     if (count == BATCH)
         job_reap(keeper);
 }

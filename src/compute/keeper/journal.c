@@ -1,3 +1,4 @@
+/* The journal, and the names that the keeper answers for. */
 #include "compute/keeper/keeper.h"
 
 #include <errno.h>
@@ -233,7 +234,8 @@ int journal_open(struct journal *journal, int directory, bool boxed) {
             record->cause = CAUSE_LOST;
             record->remark = REMARK_KEEPER_DIED;
             record->exit_code = -1;
-            record->ended = now_wall();
+            int64_t now = now_wall();
+            record->ended = now > record->started ? now : record->started;
             record_seal(record);
             entry->just_lost = record->boot == journal->boot;
         }

@@ -70,7 +70,12 @@ struct job {
 struct entry {
     struct entry *next;
     struct job *job; /* while it runs */
+    int64_t begun;   /* monotonic ms of record.started: the wall clock may be set back meanwhile */
     bool just_lost;  /* found running in the journal of a dead keeper of this boot */
+    struct launch_message *message; /* while it waits for another to end: owned */
+    struct entry *after;            /* the one it waits for; NULL once that has ended */
+    struct entry *followers;        /* those that wait for this one, in order of arrival */
+    struct entry *next_follower;    /* also in the list of those that are due */
     struct record record;
 };
 
@@ -97,6 +102,7 @@ struct keeper {
     uint16_t running[RUNNING_MAXIMUM]; /* slots in use come first, then the free ones */
     size_t running_count;
     bool journal_failed; /* the last commit: nothing may start */
+    struct entry *due;   /* what they waited for has ended */
     struct outcome *outcomes;
     struct launch launch; /* scratch: too large for the stack */
     char *arguments[2 * ARGUMENTS_MAXIMUM + 2];
@@ -142,6 +148,13 @@ pid_t launch_plain(struct keeper *keeper, struct job *job);
 /* Starts what the message describes; its name is in the journal. A failure becomes an exit
  * record. */
 void job_start(struct keeper *keeper, struct entry *entry, const struct launch_message *message);
+/* Starts it when `before` has ended. */
+void job_start_after(struct keeper *keeper, struct entry *entry, struct entry *before,
+                     const struct launch_message *message);
+/* Starts those whose turn has come. */
+void job_start_due(struct keeper *keeper);
+/* Ends a job that still waits for another: it never starts. Its followers take its place. */
+void job_withdraw(struct keeper *keeper, struct entry *entry, enum cause cause);
 /* Records the ends of all that ended. */
 void job_reap(struct keeper *keeper);
 void job_stop(struct keeper *keeper, struct job *job, enum cause cause, int64_t grace);

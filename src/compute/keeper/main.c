@@ -1,3 +1,4 @@
+/* The loop: its driver, signals, jobs; and how a keeper begins and leaves. */
 #include "compute/keeper/keeper.h"
 
 #include <errno.h>
@@ -80,6 +81,16 @@ void keeper_send(struct keeper *keeper, const struct record *record) {
     keeper->output_size += sizeof(*record);
 }
 
+/* A driver that connects reads the journal. What a full disk kept out of it would reach that
+ * driver never: the last one was told, and it is gone. */
+static void tell_unwritten(struct keeper *keeper) {
+    keeper->journal_failed = journal_commit(&keeper->journal) < 0;
+    for (size_t i = 0; i < keeper->journal.pending_count; i++) {
+        if (keeper->journal.pending[i].type == RECORD_EXITED)
+            keeper_send(keeper, &keeper->journal.pending[i]);
+    }
+}
+
 static void accept_client(struct keeper *keeper) {
     int fd = accept4(keeper->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
@@ -98,6 +109,7 @@ static void accept_client(struct keeper *keeper) {
                            .sandbox = groups_found(keeper->groups)};
     record_seal(&hello);
     keeper_send(keeper, &hello);
+    tell_unwritten(keeper);
 }
 
 /* ------------------------------------------------------------------------ messages */
@@ -135,7 +147,14 @@ static void handle_launch(struct keeper *keeper, const struct launch_message *me
         keeper_send(keeper, &full);
         return;
     }
-    if (entry->record.type == RECORD_LAUNCHED && !entry->job && !entry->record.started)
+    if (entry->record.type != RECORD_LAUNCHED || entry->job || entry->message ||
+        entry->record.started)
+        return;
+    struct entry *before =
+        name_is_valid(message->after) ? journal_find(&keeper->journal, message->after) : NULL;
+    if (before && before != entry && (before->job || before->message))
+        job_start_after(keeper, entry, before, message);
+    else
         job_start(keeper, entry, message);
 }
 
@@ -167,7 +186,10 @@ static void handle_named(struct keeper *keeper, const struct name_message *messa
         keeper_send(keeper, &usage);
     } else if (entry && message->header.type == MESSAGE_STOP && entry->job) {
         job_stop(keeper, entry->job, (enum cause)message->cause, message->grace);
-    } else if (entry && message->header.type == MESSAGE_FORGET && !entry->job) {
+    } else if (entry && message->header.type == MESSAGE_STOP && entry->message) {
+        job_withdraw(keeper, entry, (enum cause)message->cause);
+    } else if (entry && message->header.type == MESSAGE_FORGET &&
+               entry->record.type == RECORD_EXITED) {
         entry->record.type = RECORD_FORGOTTEN;
         (void)journal_append(&keeper->journal, &entry->record);
         journal_remove(&keeper->journal, entry);
@@ -204,6 +226,7 @@ static ssize_t handle_input(struct keeper *keeper) {
         at += header->size;
         handle(keeper, header);
     }
+    job_start_due(keeper);
     return (ssize_t)whole;
 }
 

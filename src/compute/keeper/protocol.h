@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEEPER_PROTOCOL   1u
+#define KEEPER_PROTOCOL   2u
 #define KEEPER_NAME_SIZE  104 /* 100 characters and a NUL, rounded up */
 #define MESSAGE_MAXIMUM   ((size_t)256 << 10)
 #define ARGUMENTS_MAXIMUM 4096 /* of a job: arguments, or environment entries */
@@ -53,7 +53,8 @@ enum sandbox {
     SANDBOX_CPU_NONE = 1 << 11,
     SANDBOX_PROCESSES_CGROUP = 1 << 12,
     SANDBOX_PROCESSES_USER = 1 << 13, /* by rlimit, counted over all processes of the user */
-    SANDBOX_CGROUP_V2 = 1 << 14       /* the cgroups are of version 2 */
+    SANDBOX_CGROUP_V2 = 1 << 14,      /* the cgroups are of version 2 */
+    SANDBOX_ROOT = 1 << 15            /* runs as root: some mount cannot have mapped owners */
 };
 
 /* Where a launch failed; the errno is in `number`, the object's name in `subject`. */
@@ -163,6 +164,7 @@ enum launch_flags { LAUNCH_HOST_NETWORK = 1 };
 struct launch_message {
     struct message_header header;
     char name[KEEPER_NAME_SIZE];
+    char after[KEEPER_NAME_SIZE]; /* starts when this one has ended; "": at once */
     uint32_t flags;
     uint32_t argument_count, environment_count, mount_count;
     uint64_t cpu_quota; /* microseconds in each 100 ms, 0: no limit */

@@ -177,6 +177,7 @@ static int choose_user(struct root *root) {
          * capability, is what an ordinary user's tasks run as, too. */
         close_mounts(root);
         root->outcome->sandbox &= ~(uint32_t)SANDBOX_MAPPED;
+        root->outcome->sandbox |= root->box->caller == 0 ? SANDBOX_ROOT : 0;
         root->user = root->box->caller;
         root->group = root->box->caller_group;
         bad = open_mounts(root);

@@ -113,6 +113,17 @@ TEST(hashes) {
     CHECK(bytes_equal_constant_time(digest, back, sizeof(back)));
 }
 
+/* The expected value is that of another program: Python's hmac. */
+TEST(keyed_hashes) {
+    uint8_t key[SECRET_KEY_SIZE], digest[SHA256_SIZE];
+    char text[SHA256_HEX_SIZE];
+    for (size_t i = 0; i < sizeof(key); i++)
+        key[i] = (uint8_t)i;
+    CHECK(hmac_sha256_of(key, "uid", "1.2.3", 5, digest, NULL) == 0);
+    hex_encode(digest, sizeof(digest), text);
+    CHECK_TEXT(text, "f327c820c0f135c32ff671c51d701a74ecb7080cf53c71110b4e0197cc236aaf");
+}
+
 TEST(times_are_rfc_3339) {
     char text[CLOCK_TEXT_SIZE];
     clock_format(1763694245678, text);

@@ -90,7 +90,8 @@ TEST(missing_value) {
 
 TEST(missing_argument) {
     PARSE(WORD("status"));
-    check_refused(error, bad, "status: RUN is missing", "try \"glovebox help status\"");
+    check_refused(error, bad, "status: RUN is missing",
+                  "RUN is the run: a name, a number, or last; try \"glovebox help status\"");
 }
 
 TEST(one_argument_too_many) {

@@ -217,3 +217,82 @@ TEST(capacity) {
 }
 
 TAP_MAIN
+
+TEST(a_job_after_another_waits_for_its_end) {
+    struct bed bed;
+    REQUIRE(bed_make(&bed));
+    struct job job = bed_shell(&bed, "a", SHELL("sleep 0.2; echo a; exit 3"));
+    REQUIRE(bed_launch(&bed, &job));
+    job = bed_shell(&bed, "b", SHELL("echo b"));
+    job.after = "a";
+    REQUIRE(bed_launch(&bed, &job));
+    static const char *const missing[] = {"no-such-program", NULL};
+    job = bed_shell(&bed, "c", SHELL("true"));
+    job.arguments = missing;
+    job.after = "b";
+    REQUIRE(bed_launch(&bed, &job));
+    job = bed_shell(&bed, "d", SHELL("echo d"));
+    job.after = "c";
+    REQUIRE(bed_launch(&bed, &job));
+    job = bed_shell(&bed, "e", SHELL("echo e"));
+    job.after = "never-heard-of";
+    REQUIRE(bed_launch(&bed, &job));
+    REQUIRE(bed_wait(&bed, 5, 20000));
+    CHECK_TEXT(bed_log(&bed), "e\na\nb\nd\n");
+    CHECK_INTEGER(bed_report(&bed, "a")->exit_code, 3);
+    CHECK_INTEGER(bed_report(&bed, "b")->cause, CAUSE_NONE);
+    CHECK_INTEGER(bed_report(&bed, "c")->cause, CAUSE_NOT_STARTED);
+    CHECK_INTEGER(bed_report(&bed, "d")->cause, CAUSE_NONE);
+    CHECK(bed_report(&bed, "b")->started >= bed_report(&bed, "a")->ended);
+    /* What is over holds nobody up. */
+    job = bed_shell(&bed, "f", SHELL("echo f"));
+    job.after = "a";
+    CHECK(bed_run(&bed, &job));
+    bed_remove(&bed);
+}
+
+TEST(a_job_that_waits_for_another_can_be_stopped) {
+    struct bed bed;
+    REQUIRE(bed_make(&bed));
+    OWN_ERROR error = NULL;
+    static const char *const names[] = {"a", "b", "c", "d"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct job job = bed_shell(&bed, names[i], SHELL("echo ran; sleep 0.1"));
+        if (i == 0)
+            job = bed_shell(&bed, names[i], SHELL("sleep 30"));
+        job.after = i == 3 ? "a" : i ? names[i - 1] : NULL; /* a <- b <- c, a <- d */
+        REQUIRE(bed_launch(&bed, &job));
+    }
+    CHECK(bed.driver->stop(bed.compute, "b", CAUSE_CANCELLED, 0, &error) == 0);
+    REQUIRE(bed_wait(&bed, 1, 20000));
+    CHECK_INTEGER(bed_report(&bed, "b")->cause, CAUSE_CANCELLED);
+    bed.driver->forget(bed.compute, "b");
+    CHECK(bed.driver->find(bed.compute, "c") == JOB_RUNNING); /* waits for a now */
+    bed_pause(&bed, 100);
+    CHECK_TEXT(bed_log(&bed), "");
+    CHECK(bed.driver->stop(bed.compute, "a", CAUSE_CANCELLED, 0, &error) == 0);
+    REQUIRE(bed_wait(&bed, 4, 20000));
+    CHECK_INTEGER(bed_report(&bed, "c")->cause, CAUSE_NONE);
+    CHECK_INTEGER(bed_report(&bed, "d")->cause, CAUSE_NONE);
+    CHECK_TEXT(bed_log(&bed), "ran\nran\n");
+    bed_remove(&bed);
+}
+
+TEST(jobs_that_wait_start_without_their_driver) {
+    struct bed bed;
+    REQUIRE(bed_make(&bed));
+    struct job job = bed_shell(&bed, "a", SHELL("sleep 0.3; echo a"));
+    REQUIRE(bed_launch(&bed, &job));
+    job = bed_shell(&bed, "b", SHELL("echo b"));
+    job.after = "a";
+    REQUIRE(bed_launch(&bed, &job));
+    bed_pause(&bed, 50);
+    bed_close(&bed);
+    REQUIRE(bed_open(&bed));
+    CHECK(bed.driver->find(bed.compute, "a") != JOB_UNKNOWN);
+    CHECK(bed.driver->find(bed.compute, "b") != JOB_UNKNOWN);
+    REQUIRE(bed_wait(&bed, 2, 20000));
+    CHECK_TEXT(bed_log(&bed), "a\nb\n");
+    CHECK_INTEGER(bed_report(&bed, "b")->cause, CAUSE_NONE);
+    bed_remove(&bed);
+}

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -154,3 +156,80 @@ TEST(a_second_program_is_told_to_wait) {
 }
 
 TAP_MAIN
+
+/* Brings the journal to the end of a page, so that no more fits on a full disk. */
+static bool fill_page(struct bed *bed, const char *journal) {
+    for (int number = 0; number < 60; number++) {
+        struct stat status;
+        bed_pause(bed, 60);
+        if (stat(journal, &status) < 0)
+            return false;
+        if (status.st_size % 4096 == 0)
+            return true;
+        /* Two records, or three when it is worth a note of its process id. */
+        bool odd = status.st_size / 256 % 2;
+        char name[32];
+        (void)snprintf(name, sizeof(name), "filler-%d", number);
+        struct job job = bed_shell(bed, name, SHELL("true"));
+        if (odd)
+            job = bed_shell(bed, name, SHELL("sleep 0.1"));
+        if (!bed_run(bed, &job))
+            return false;
+    }
+    return false;
+}
+
+static void fill_disk(const char *path) {
+    OWN_FD fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    static const char zeros[4096];
+    while (fd >= 0 && (write(fd, zeros, sizeof(zeros)) > 0 || write(fd, zeros, 1) > 0))
+        continue;
+}
+
+/* The disk is full when a job ends and nobody listens; then somebody asks. */
+TEST(an_end_that_could_not_be_written_is_told_all_the_same) {
+    struct bed bed;
+    REQUIRE(bed_make(&bed));
+    bed_close(&bed);
+    char folder[128], path[192];
+    (void)snprintf(folder, sizeof(folder), "%s/compute", bed.home);
+    if (mount("none", folder, "tmpfs", MS_NOSUID | MS_NODEV, "size=256k,mode=0700") < 0) {
+        CHECK(bed_open(&bed));
+        bed_remove(&bed);
+        SKIP("a small disk can only be mounted as root");
+    }
+    REQUIRE(bed_open(&bed));
+    struct job job =
+        bed_shell(&bed, "one", SHELL("until [ -e go ]; do sleep 0.02; done; touch ended; exit 5"));
+    REQUIRE(bed_launch(&bed, &job));
+    job = bed_shell(&bed, "two", SHELL("until [ -e leave ]; do sleep 0.1; done"));
+    REQUIRE(bed_launch(&bed, &job)); /* the keeper stays for it */
+    (void)snprintf(path, sizeof(path), "%s/process/plain.journal", folder);
+    REQUIRE(fill_page(&bed, path));
+    size_t count = bed.count;
+    bed_close(&bed);
+    (void)snprintf(path, sizeof(path), "%s/filler", folder);
+    fill_disk(path);
+    char mark[128];
+    (void)snprintf(mark, sizeof(mark), "%s/go", bed.work);
+    CHECK(file_write_atomic(AT_FDCWD, mark, "", 0, 0600, NULL) == 0);
+    (void)snprintf(mark, sizeof(mark), "%s/ended", bed.work);
+    for (int tries = 0; tries < 500 && access(mark, F_OK) < 0; tries++)
+        (void)usleep(10000);
+    (void)usleep(100000); /* until the keeper has seen the end */
+    REQUIRE(bed_open(&bed));
+    CHECK(bed.driver->find(bed.compute, "one") != JOB_UNKNOWN);
+    CHECK(bed_wait(&bed, count + 1, 3000));
+    CHECK(bed_report(&bed, "one") && bed_report(&bed, "one")->exit_code == 5);
+    CHECK(unlink(path) == 0);
+    (void)snprintf(mark, sizeof(mark), "%s/leave", bed.work);
+    CHECK(file_write_atomic(AT_FDCWD, mark, "", 0, 0600, NULL) == 0);
+    CHECK(bed.driver->find(bed.compute, "two") != JOB_UNKNOWN);
+    CHECK(bed_wait(&bed, count + 2, 5000));
+    bed_close(&bed);
+    for (pid_t keepers[2]; bed_keepers(&bed, keepers, 2);)
+        (void)usleep(10000);
+    CHECK(umount2(folder, MNT_DETACH) == 0);
+    CHECK(bed_open(&bed));
+    bed_remove(&bed);
+}

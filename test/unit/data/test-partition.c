@@ -67,7 +67,7 @@ TEST(mistakes_in_a_table) {
         {"s,n\n,1\n", "s", "empty name"},
         {"s,n\n\xff,1\n", "s", "UTF-8"},
         {"s,n\n1,\"\n\n\n\"\nx\n", "s", "line 6"},
-        {"", "s", "no column"},
+        {"", "s", "the file is empty"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
         OWN_STRING names = csv(tables[i].text, tables[i].key);

@@ -150,7 +150,7 @@ static void play_one(const char *root, uint64_t seed) {
         pipeline_parse(text, strlen(text), "random.yaml", NULL, &diagnostics, &error);
     diagnostics_release(&diagnostics);
     REQUIRE(pipeline);
-    struct engine_options options = {.home = home};
+    struct engine_options options = {.home = home, .make = true};
     REQUIRE(engine_open(&options, &engine, &error) == 0);
     OWN_JSON inputs = json_pack("{s:s}", "table", table);
     OWN_JSON parameters = json_object();

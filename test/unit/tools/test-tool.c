@@ -61,6 +61,46 @@ static void check_wrong(const char *const *words, int count, const char *message
     CHECK_TEXT(error->hint ? error->hint : "", hint);
 }
 
+static void count_complaint(size_t at, const char *message, const char *hint, void *context) {
+    unsigned *count = context;
+    (void)at;
+    CHECK(message && *message);
+    (void)hint;
+    (*count)++;
+}
+
+/* What the check of a pipeline lets pass is what the tool takes, and the other way round. */
+TEST(checking_and_parsing_agree) {
+    static const struct {
+        const char *const words[4];
+        int count;
+        bool good;
+    } rows[] = {
+        {{"--model", "m"}, 2, true},
+        {{"--model=m", "--strict"}, 2, true},
+        {{"--model", "m", "--threads", "2"}, 4, true},
+        {{"--model=--m"}, 1, true},
+        {{"--threads", "2"}, 2, false},
+        {{"--model"}, 1, false},
+        {{"--model", "--strict"}, 2, false},
+        {{"--modle", "m"}, 2, false},
+        {{"--model", "m", "n"}, 3, false},
+        {{"--model", "m", "--strict=1"}, 3, false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const char *words[6] = {"in", "out"}, *values[32];
+        struct tool_call call;
+        unsigned complaints = 0;
+        for (int w = 0; w < rows[i].count; w++)
+            words[w + 2] = rows[i].words[w];
+        CHECK(tool_check("classify", rows[i].words, (size_t)rows[i].count, count_complaint,
+                         &complaints, NULL) == 0);
+        CHECK_INTEGER(complaints, rows[i].good ? 0 : 1);
+        CHECK_INTEGER(parse(&tool_classify, words, rows[i].count + 2, &call, values, NULL),
+                      rows[i].good ? 0 : -1);
+    }
+}
+
 TEST(wrong_usage_is_told) {
     check_wrong((const char *[]){"in"}, 1, "dicom-convert needs INPUT and OUTPUT", "");
     check_wrong((const char *[]){"a", "b", "c"}, 3, "dicom-convert takes one INPUT and one OUTPUT",

@@ -111,6 +111,51 @@ static void sync_file(struct memory_file *file) {
     file->synced_size = file->size;
 }
 
+/* An empty database, as the engine makes it: making it takes as long as much of a schedule. */
+static struct {
+    char name[256];
+    unsigned char *data;
+    size_t size;
+} fresh;
+
+static struct memory_file *add(const char *name) {
+    struct memory_file *file = calloc(1, sizeof(*file));
+    if (!file)
+        abort();
+    (void)snprintf(file->name, sizeof(file->name), "%s", name);
+    file->end = &file->first;
+    file->next = files;
+    files = file;
+    return file;
+}
+
+void database_keep(void) {
+    const struct memory_file *file = files;
+    if (fresh.data || !file || file->next || !file->size)
+        return; /* it is one file once it has been closed */
+    (void)snprintf(fresh.name, sizeof(fresh.name), "%s", file->name);
+    fresh.data = malloc(file->size);
+    if (!fresh.data)
+        abort();
+    memcpy(fresh.data, file->data, file->size);
+    fresh.size = file->size;
+}
+
+bool database_restore(void) {
+    database_forget();
+    if (!fresh.data)
+        return false;
+    struct memory_file *file = add(fresh.name);
+    put(file, fresh.data, fresh.size, 0);
+    sync_file(file);
+    return true;
+}
+
+void database_drop_kept(void) {
+    free(fresh.data);
+    memset(&fresh, 0, sizeof(fresh));
+}
+
 void database_lose_power(struct chance *chance) {
     for (struct memory_file *file = files; file; file = file->next) {
         struct change *change = file->first;
@@ -270,15 +315,8 @@ static int on_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int f
     struct memory_file *file = find(name);
     if (disk_fails(file ? DISK_READS : DISK_WRITES) || (!file && !(flags & SQLITE_OPEN_CREATE)))
         return SQLITE_CANTOPEN;
-    if (!file) {
-        file = calloc(1, sizeof(*file));
-        if (!file)
-            return SQLITE_NOMEM;
-        (void)snprintf(file->name, sizeof(file->name), "%s", name);
-        file->end = &file->first;
-        file->next = files;
-        files = file;
-    }
+    if (!file)
+        file = add(name);
     ((struct handle *)base)->file = file;
     base->pMethods = &methods;
     if (ret)

@@ -111,7 +111,7 @@ static void engine_down(struct schedule *schedule, int result) {
 }
 
 static int engine_up_once(struct schedule *schedule, struct error **err) {
-    struct engine_options options = {.home = schedule->home};
+    struct engine_options options = {.home = schedule->home, .make = true};
     struct engine *engine = NULL;
     if (engine_open(&options, &engine, err) < 0)
         return -1;
@@ -202,11 +202,18 @@ static void command(struct schedule *schedule, const char *verb, const char *arg
         blame("a command cannot be given");
 }
 
+static void boot_anew(void) {
+    OWN_STRING text = memory_format("boot-%u\n", ++world.boots);
+    if (file_write_atomic(AT_FDCWD, world.boot, text, strlen(text), 0644, NULL) < 0)
+        blame("no boot");
+}
+
 static void lose_power(struct schedule *schedule) {
     trace("power fails");
     world.disk.frozen = true;
     engine_down(schedule, -1);
     database_lose_power(&world.chance);
+    boot_anew();
     driver_process_died(true);
     engine_up(schedule);
 }
@@ -464,7 +471,7 @@ static void retry_what_failed(struct schedule *schedule, const char *expected) {
 /* --------------------------------------------------------------- a schedule */
 
 static int create(struct schedule *schedule, struct error **err) {
-    struct engine_options options = {.home = schedule->home};
+    struct engine_options options = {.home = schedule->home, .make = true};
     OWN_ENGINE engine = NULL;
     OWN_JSON inputs = json_pack("{s:s}", "table", schedule->table);
     OWN_JSON parameters = json_object();
@@ -477,14 +484,26 @@ static int create(struct schedule *schedule, struct error **err) {
     return 0;
 }
 
+/* A home that has just been made. */
+static void prepare_home(const struct schedule *schedule, struct error **err) {
+    struct engine_options options = {.home = schedule->home, .make = true};
+    struct engine *engine = NULL;
+    if (database_restore() || engine_open(&options, &engine, err) < 0)
+        return;
+    engine_close(engine);
+    database_keep();
+}
+
 static void begin(struct schedule *schedule) {
     OWN_ERROR problem = NULL;
-    database_forget();
     plays_free();
     world.disk = (struct disk){0};
     world.now = 1800000000000;
     world.keeper_deaths = 0;
-    if (tree_remove(AT_FDCWD, schedule->home, &problem) < 0 || create(schedule, &problem) < 0)
+    boot_anew();
+    if (tree_remove(AT_FDCWD, schedule->home, &problem) == 0)
+        prepare_home(schedule, &problem);
+    if (problem || create(schedule, &problem) < 0)
         blame("no run: %s", problem->message);
     else
         engine_up(schedule);
@@ -556,6 +575,7 @@ static struct pipeline *invent(uint64_t number, struct buffer *text) {
 static void schedule_init(struct schedule *schedule, const char *root,
                           const struct subject *subject) {
     (void)snprintf(schedule->home, sizeof(schedule->home), "%s/home", root);
+    (void)snprintf(world.boot, sizeof(world.boot), "%s/boot", root);
     (void)snprintf(schedule->table, sizeof(schedule->table), "%s/table.csv", root);
     schedule->pipeline = subject->pipeline;
 }
@@ -627,6 +647,7 @@ static int simulate_many(uint64_t first, uint64_t end, unsigned every, unsigned 
         if (seed / SCHEDULES_EACH % every == which)
             failed += !simulate(root, &subject, seed, verbose);
     database_forget();
+    database_drop_kept();
     plays_free();
     if (tree_remove(AT_FDCWD, root, NULL) < 0)
         failed++;
