@@ -4,12 +4,13 @@
 #include "cli/terminal.h"
 
 /* What is known of one file, as JSON; also prints for people. */
-static int check_one(const struct invocation *invocation, const char *path, json_t *files,
-                     bool *all_good, struct error **err) {
+static int check_one(const struct invocation *invocation, const char *path,
+                     const struct policy *policy, json_t *files, bool *all_good,
+                     struct error **err) {
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
     OWN_PIPELINE pipeline =
-        session_load(invocation, path, POLICY_WARNS, NULL, &diagnostics, &problem);
+        session_load(invocation, path, policy, true, NULL, &diagnostics, &problem);
     bool json = given_flag(invocation, "json");
     if (!pipeline)
         *all_good = false;
@@ -46,11 +47,14 @@ static int check_one(const struct invocation *invocation, const char *path, json
 
 static int handle(const struct invocation *invocation, struct error **err) {
     OWN_JSON files = json_array();
+    OWN_POLICY policy = NULL;
     bool all_good = true;
     if (!files)
         return error_set_memory(err);
+    if (session_read_policy(invocation, &policy, err) < 0)
+        return -1;
     for (size_t i = 0; i < invocation->argument_count; i++)
-        if (check_one(invocation, invocation->arguments[i], files, &all_good, err) < 0)
+        if (check_one(invocation, invocation->arguments[i], policy, files, &all_good, err) < 0)
             return -1;
     if (given_flag(invocation, "json")) {
         OWN_JSON all = json_pack("{s:b, s:O}", "ok", all_good, "files", files);

@@ -81,7 +81,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
     OWN_PIPELINE pipeline =
-        session_load(invocation, path, POLICY_UNASKED, NULL, &diagnostics, &problem);
+        session_load(invocation, path, NULL, true, NULL, &diagnostics, &problem);
     if (!pipeline) {
         if (diagnostics.errors == 0)
             session_print_error(problem);

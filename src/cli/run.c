@@ -148,10 +148,13 @@ static int prepare(const struct invocation *invocation, struct request *request,
     OWN_JSON inputs = given_pairs(invocation, "input", err);
     if (!inputs)
         return -1;
+    OWN_POLICY policy = NULL;
+    if (session_read_policy(invocation, &policy, err) < 0)
+        return -1;
     OWN_DIAGNOSTICS diagnostics = {0};
     OWN_ERROR problem = NULL;
     OWN_ERROR second = NULL;
-    request->pipeline = session_load(invocation, given_argument(invocation, 0), POLICY_REFUSES,
+    request->pipeline = session_load(invocation, given_argument(invocation, 0), policy, false,
                                      &request->crate, &diagnostics, &problem);
     if (request->pipeline) {
         if (crate_fill(&request->crate, request->pipeline, parameters, inputs, err) < 0)

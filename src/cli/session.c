@@ -43,19 +43,16 @@ static int site_allows(const void *context, const char *key, const char *value,
 }
 
 /* Without a home (nobody's, as in a container) there is still the site's. */
-static int read_policy(const struct invocation *invocation, struct policy **ret,
-                       struct error **err) {
+int session_read_policy(const struct invocation *invocation, struct policy **ret,
+                        struct error **err) {
     OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), NULL);
     return policy_read(home ? home : "/nonexistent", ret, err);
 }
 
 struct pipeline *session_load(const struct invocation *invocation, const char *path,
-                              enum session_policy what, struct crate *ret_crate,
+                              const struct policy *policy, bool only_warn, struct crate *ret_crate,
                               struct diagnostics *diagnostics, struct error **err) {
-    OWN_POLICY policy = NULL;
-    if (what != POLICY_UNASKED && read_policy(invocation, &policy, err) < 0)
-        return NULL;
-    struct pipeline_site site = {site_allows, policy, what == POLICY_WARNS};
+    struct pipeline_site site = {site_allows, policy, only_warn};
     OWN_MEMORY(const char *) names = memory_array(tool_count, sizeof(*names));
     if (!names) {
         error_set_memory(err);

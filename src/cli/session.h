@@ -18,17 +18,15 @@ int session_open(const struct invocation *invocation, enum session_use use, stru
 int session_open_run(const struct invocation *invocation, enum session_use use, struct engine **ret,
                      char **ret_run, struct error **err) MUST_CHECK;
 
-/* What the site's policy means for a pipeline. */
-enum session_policy {
-    POLICY_UNASKED, /* the pipeline is only looked at */
-    POLICY_WARNS,   /* it may be meant for another machine */
-    POLICY_REFUSES
-};
-/* pipeline_load() with what this build can do (its tools, whether it runs images) and what the site
- * allows; --plugins is heeded. Or the pipeline of a crate, which *ret_crate then gets (it may be
- * NULL). Diagnostics are collected, not printed. */
+/* What the site allows, with the home that --home and the environment say. */
+int session_read_policy(const struct invocation *invocation, struct policy **ret,
+                        struct error **err) MUST_CHECK;
+/* pipeline_load() with what this build can do (its tools, whether it runs images) and what `policy`
+ * allows (NULL: all); --plugins is heeded. Or the pipeline of a crate, which *ret_crate then gets
+ * (it may be NULL). `only_warn`: the pipeline may be meant for another machine. Diagnostics are
+ * collected, not printed. */
 struct pipeline *session_load(const struct invocation *invocation, const char *path,
-                              enum session_policy policy, struct crate *ret_crate,
+                              const struct policy *policy, bool only_warn, struct crate *ret_crate,
                               struct diagnostics *diagnostics, struct error **err) MUST_CHECK;
 /* --plugins DIR, for the tables of commands that load a pipeline's file. */
 #define SESSION_PLUGINS_OPTION                                                                     \

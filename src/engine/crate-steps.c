@@ -44,10 +44,11 @@ static void count_task(struct scan *scan, struct rows *rows) {
 
 static int count_tasks(struct crate_writer *crate, struct error **err) {
     struct scan scan CLEANUP(scan_release) = {.hash = sha256_new()};
-    OWN_ROWS rows = store_query(crate->engine->store, err,
-                                "SELECT step, partition, state, cause, started, ended, attempts, "
-                                "output FROM task WHERE run = ? ORDER BY step, partition",
-                                "i", crate->id);
+    OWN_ROWS rows =
+        store_query(crate->engine->store, err,
+                    "SELECT step, partition, state, cause, started, ended, attempts, "
+                    "output FROM task WHERE run = ? AND state >= 0 ORDER BY step, partition",
+                    "i", crate->id);
     if (!rows || !scan.hash)
         return rows ? error_set_memory(err) : -1;
     int more;

@@ -168,10 +168,25 @@ static void connect_value(struct crate_writer *crate, json_t *formal, json_t *va
     crate_refer(crate, crate->action, role, id);
 }
 
+static const char *format_of(const char *path) {
+    static const struct {
+        const char *end, *format;
+    } known[] = {{".txt", "text/plain"},        {".csv", "text/csv"},
+                 {".json", "application/json"}, {".pdf", "application/pdf"},
+                 {".png", "image/png"},         {".html", "text/html"},
+                 {".dcm", "application/dicom"}, {".xml", "application/xml"}};
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+        if (text_ends_with(path, known[i].end))
+            return known[i].format;
+    return "application/octet-stream";
+}
+
 /* Data that stay where they are: known by their digest alone. `key` is as in `digests`. */
 static json_t *add_data(struct crate_writer *crate, const char *id, const char *name,
-                        enum value_type type, bool writable, const char *key) {
+                        enum value_type type, bool writable, const char *path, const char *key) {
     json_t *data = crate_entity(crate, id, type_word(type));
+    if (type == VALUE_FILE && path)
+        crate_set_text(crate, data, "encodingFormat", format_of(path));
     const json_t *digest = json_object_get(json_object_get(crate->record, "digests"), key);
     const char *text = json_get_string(digest, "sha256", NULL);
     crate_set_text(crate, data, "name", name);
@@ -207,7 +222,7 @@ static void add_parameter(struct crate_writer *crate, const struct parameter *pa
         OWN_STRING key = memory_format("params.%s", name);
         connect_value(crate, formal,
                       add_data(crate, crate_id(crate, "#file-", name, &id), name, parameter->type,
-                               false, key ? key : ""),
+                               false, json_string_value(value), key ? key : ""),
                       "object");
         return;
     }
@@ -227,7 +242,7 @@ static void add_input(struct crate_writer *crate, const struct pipeline_input *i
     if (path && *path)
         connect_value(crate, formal,
                       add_data(crate, crate_id(crate, "#input-", input->name, &id), input->name,
-                               input->type, input->writable, key ? key : ""),
+                               input->type, input->writable, path, key ? key : ""),
                       "object");
 }
 
@@ -236,19 +251,6 @@ static const char *inside_of(const struct crate_writer *crate, const char *path)
     size_t size = strlen(crate->folder);
     return path && strncmp(path, crate->folder, size) == 0 && path[size] == '/' ? path + size + 1
                                                                                 : NULL;
-}
-
-static const char *format_of(const char *path) {
-    static const struct {
-        const char *end, *format;
-    } known[] = {{".txt", "text/plain"},        {".csv", "text/csv"},
-                 {".json", "application/json"}, {".pdf", "application/pdf"},
-                 {".png", "image/png"},         {".html", "text/html"},
-                 {".dcm", "application/dicom"}, {".xml", "application/xml"}};
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-        if (text_ends_with(path, known[i].end))
-            return known[i].format;
-    return "application/octet-stream";
 }
 
 static void add_output(struct crate_writer *crate, const struct pipeline_output *output) {

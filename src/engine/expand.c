@@ -268,26 +268,6 @@ int expand_check(const struct run *run, size_t fan_step, const struct partition_
     return error_hint(err, "check the input; if nothing is a good answer, say `allow_empty: true`");
 }
 
-/* Fans over what a step left. */
-static int expand_from_task(struct task *task, size_t fan_step, struct error **err) {
-    struct run *run = task->step->run;
-    const struct fan *fan = &run->pipeline->steps[fan_step].fan;
-    CLEANUP(partition_list_release) struct partition_list list = {0};
-    OWN_STRING path = result_inside(task, fan->over.path, err);
-    if (!path)
-        return -1;
-    OWN_MANIFEST manifest = NULL;
-    if (fan->kind != FAN_JSON && fan->kind != FAN_CSV) {
-        manifest = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, err);
-        if (!manifest)
-            return -1;
-    }
-    if (expand_list(run->parameters, fan, path, manifest, &list, err) < 0 ||
-        expand_check(run, fan_step, &list, err) < 0)
-        return -1;
-    return expand_make(run, fan_step, task->node, &list, err);
-}
-
 /* A fan that cannot be made fails the step that asks for it, in words, not the engine. */
 static int expand_failed(struct run *run, size_t fan_step, struct node *above,
                          struct error *problem, struct error **err) {
@@ -308,6 +288,96 @@ static int expand_failed(struct run *run, size_t fan_step, struct node *above,
         step->on_failure == ON_FAILURE_SKIP_PARTITION ? SKIP_PARTITION : SKIP_UPSTREAM_FAILED, err);
 }
 
+/* Listing in the pool: what a step left may be large, and DICOM files are read for it. Meanwhile a
+ * command may build the run anew: the place is found again by its names. */
+struct list_job {
+    struct pool_job job;
+    size_t fan_step;
+    char *above, *path;
+    uint8_t output[SHA256_SIZE]; /* of the task whose outputs are listed */
+    bool of_task;
+    struct partition_list list;
+    struct error *problem;
+};
+
+static void list_job_cleanup(struct list_job **job) {
+    if (!*job)
+        return;
+    memory_free((*job)->above);
+    memory_free((*job)->path);
+    partition_list_release(&(*job)->list);
+    error_free((*job)->problem);
+    memory_free(*job);
+}
+
+/* In the pool. */
+static void list_partitions(struct pool_job *base) {
+    struct list_job *job = (struct list_job *)base;
+    const struct run *run = base->run;
+    const struct fan *fan = &run->pipeline->steps[job->fan_step].fan;
+    OWN_MANIFEST manifest = NULL;
+    if (fan->kind != FAN_JSON && fan->kind != FAN_CSV) {
+        manifest = manifest_build(job->path, MANIFEST_NAMES_ONLY, NULL, &job->problem);
+        if (!manifest)
+            return;
+    }
+    if (expand_list(run->parameters, fan, job->path, manifest, &job->list, &job->problem) < 0 ||
+        expand_check(run, job->fan_step, &job->list, &job->problem) < 0)
+        return;
+}
+
+static int partitions_listed(struct pool_job *base, struct error **err) {
+    CLEANUP(list_job_cleanup) struct list_job *job = (struct list_job *)base;
+    struct run *run = base->run;
+    const struct fan *fan = &run->pipeline->steps[job->fan_step].fan;
+    struct node *above = axis_find(run->axes[job->fan_step]->above, job->above);
+    struct range *range = above ? axis_range(run->axes[job->fan_step], above, err) : NULL;
+    if (!range)
+        return above ? -1 : 0;
+    range->listing = false;
+    if (range->made || run->cancelling)
+        return 0;
+    if (job->of_task) {
+        const struct run_step *step = &run->steps[fan->over.index];
+        struct task *task = above->index < step->task_capacity ? step->tasks[above->index] : NULL;
+        if (!task || !task_state_is_final(task->state))
+            return 0;
+        if (!task_has_data(task) || memcmp(task->output, job->output, SHA256_SIZE) != 0)
+            return expand_after(task, err); /* it ran once more meanwhile */
+    }
+    struct error *problem = take(&job->problem);
+    if (problem || expand_make(run, job->fan_step, above, &job->list, &problem) < 0)
+        return expand_failed(run, job->fan_step, above, problem, err);
+    return 0;
+}
+
+/* Takes over `path`; `task` is the one whose outputs it lies in, or NULL. */
+static int begin_listing(struct run *run, size_t fan_step, const struct node *above,
+                         const struct task *task, char *path, struct error **err) {
+    OWN_STRING own = path;
+    struct range *range = axis_range(run->axes[fan_step], above, err);
+    if (!range)
+        return -1;
+    CLEANUP(list_job_cleanup) struct list_job *job = memory_allocate(sizeof(*job));
+    if (!job || !(job->above = memory_copy_string(above->key)))
+        return error_set_memory(err);
+    job->job = (struct pool_job){.run = run, .work = list_partitions, .done = partitions_listed};
+    job->fan_step = fan_step;
+    job->path = take(&own);
+    job->of_task = task;
+    if (task)
+        memcpy(job->output, task->output, SHA256_SIZE);
+    range->listing = true;
+    return pool_queue(run, &take(&job)->job, err);
+}
+
+/* Fans over what a step left. */
+static int expand_from_task(struct task *task, size_t fan_step, struct error **err) {
+    struct run *run = task->step->run;
+    char *path = result_inside(task, run->pipeline->steps[fan_step].fan.over.path, err);
+    return path ? begin_listing(run, fan_step, task->node, task, path, err) : -1;
+}
+
 static bool fans_over(const struct step *step, size_t upstream) {
     return step->fan.kind > FAN_STEP && step->fan.over.kind == REFERENCE_STEP &&
            step->fan.over.index == upstream;
@@ -315,13 +385,13 @@ static bool fans_over(const struct step *step, size_t upstream) {
 
 int expand_after(struct task *task, struct error **err) {
     struct run *run = task->step->run;
-    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+    for (size_t i = 0; i < run->pipeline->step_count && !run->cancelling; i++) {
         if (!fans_over(&run->pipeline->steps[i], task->step->step->index))
             continue;
         struct range *range = axis_range(run->axes[i], task->node, err);
         if (!range)
             return -1;
-        if (range->made)
+        if (range->made || range->listing)
             continue;
         if (!task_has_data(task)) {
             enum skip outcome = task_counts_as_failed(task)  ? SKIP_UPSTREAM_FAILED
@@ -357,19 +427,12 @@ int expand_from_source(struct run *run, size_t fan_step, const struct partition_
 /* A fan over the item of a partition one level up: made as soon as that partition is there. */
 static int expand_item(struct run *run, size_t fan_step, struct node *above, struct error **err) {
     const struct fan *fan = &run->pipeline->steps[fan_step].fan;
-    CLEANUP(partition_list_release) struct partition_list list = {0};
     CLEANUP(spot_release) struct spot spot = {0};
     struct node *owner = node_at_level(above, run->axes[fan->over.index]->level);
     if (spot_of_item(run, fan->over.index, owner, fan->over.path, &spot, err) < 0)
         return -1;
-    OWN_STRING path = spot_host_path(&spot, err);
-    if (!path)
-        return -1;
-    OWN_MANIFEST manifest = manifest_build(path, MANIFEST_NAMES_ONLY, NULL, err);
-    if (!manifest || expand_list(run->parameters, fan, path, manifest, &list, err) < 0 ||
-        expand_check(run, fan_step, &list, err) < 0)
-        return -1;
-    return expand_make(run, fan_step, above, &list, err);
+    char *path = spot_host_path(&spot, err);
+    return path ? begin_listing(run, fan_step, above, NULL, path, err) : -1;
 }
 
 static int expand_items(struct run *run, struct axis *axis, const struct range *range,
@@ -385,7 +448,7 @@ static int expand_items(struct run *run, struct axis *axis, const struct range *
             if (!mine)
                 return -1;
             struct error *problem = NULL;
-            if (!mine->made && expand_item(run, i, above, &problem) < 0 &&
+            if (!mine->made && !mine->listing && expand_item(run, i, above, &problem) < 0 &&
                 expand_failed(run, i, above, problem, err) < 0)
                 return -1;
         }

@@ -109,8 +109,9 @@ static int check_rules(json_t *rules, struct error **err) {
 
 /* Only a file that is not there says nothing; one that cannot be read stops everything. */
 static int read_file(struct policy_file *file, struct error **err) {
-    if (access(file->path, F_OK) < 0 && errno == ENOENT)
-        return 0;
+    if (access(file->path, F_OK) < 0 &&
+        (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG))
+        return 0; /* a home that cannot be is told by whoever opens it */
     file->rules = json_read_file(AT_FDCWD, file->path, POLICY_SIZE_MAXIMUM, err);
     if (!file->rules)
         return -1;

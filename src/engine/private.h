@@ -51,8 +51,8 @@ struct node {
 };
 struct range {
     uint32_t first, count;
-    bool made;
-    uint8_t outcome; /* enum skip: stands for the tasks that were not made */
+    bool made, listing; /* listing: the pool is at it */
+    uint8_t outcome;    /* enum skip: stands for the tasks that were not made */
 };
 /* All partitions that one step's `foreach` made, below those of the axis above. */
 struct axis {

@@ -99,7 +99,7 @@ def test_of_two_flavors_the_smaller_one_holds(site, glovebox):
 def test_a_mistake_in_the_site_s_file_stops_everything(site, rules, words):
     wrong = site(rules)
     for command in ('run', 'check'):
-        error = wrong(command, FLAVOR, status=3).stderr
+        error = wrong(command, FLAVOR, status=1).stderr
         assert '/etc/glovebox/policy.json' in error
         assert all(word in error for word in words), error
     doctor = json.loads(wrong('doctor', None, '--json', status=1).stdout)
