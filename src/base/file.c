@@ -1,3 +1,4 @@
+/* Files whole, by descriptor, and never half: read to a bound, write aside and rename. */
 #include "base/base.h"
 
 #include <errno.h>

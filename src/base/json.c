@@ -1,3 +1,4 @@
+/* JSON by jansson, within bounds, and its canonical text. */
 #include "base/base.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* One given value against its declared type and bounds. */
 #include "pipeline/private-load.h"
 
 #include <regex.h>

@@ -1,3 +1,4 @@
+/* References: names of steps, inputs and parameters, and paths below them. */
 #include "pipeline/private-load.h"
 
 static const char *const reserved[] = {"inputs", "params", "item"};

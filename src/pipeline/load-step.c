@@ -1,3 +1,4 @@
+/* One step: its kind and the keys that belong to it. */
 #include "pipeline/private-load.h"
 
 static const char *const step_types[] = {"command",         "tool", "container", "manual_review",

@@ -1,3 +1,4 @@
+/* Reading values of one type, and saying what else stands there. */
 #include "pipeline/private-load.h"
 
 void *loader_allocate(struct loader *loader, size_t size) {

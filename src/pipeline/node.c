@@ -1,3 +1,4 @@
+/* The tree of a YAML document, with the place of each value. */
 #include "pipeline/private-node.h"
 
 #include <math.h>

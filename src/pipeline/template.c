@@ -1,3 +1,4 @@
+/* Texts with ${…} taken apart, and put together with values. */
 #include "pipeline/private-template.h"
 
 #include <ctype.h>

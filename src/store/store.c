@@ -1,3 +1,4 @@
+/* SQLite: opening, migrations, transactions, statements with their values. */
 #include "store/store.h"
 
 #include <errno.h>
