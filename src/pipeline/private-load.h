@@ -102,6 +102,8 @@ void *loader_allocate(struct loader *loader, size_t size);
 /* Texts in the arena. Never NULL: without memory they are "" and the trouble is noted. */
 const char *loader_format(struct loader *loader, const char *format, ...) PRINTF_LIKE(2, 3);
 const char *loader_take(struct loader *loader, const struct buffer *text);
+/* True (and noted) when something failed for want of memory, and not for what the file says. */
+bool note_no_memory(struct loader *loader, const struct error *error);
 /* "did you mean `x`?" or `otherwise`. */
 const char *nearest_hint(struct loader *loader, const char *text, const char *const *candidates,
                          size_t count, const char *otherwise);
