@@ -634,6 +634,7 @@ void flight_exited(void *context, const struct exit_report *report) {
         return;
     }
     flight->report = *report;
+    flight->ended_well = report->cause == CAUSE_NONE;
     flight->report.name = NULL;
     flight->report.detail = NULL;
     flight->report.sandbox = NULL;
@@ -656,10 +657,13 @@ void flight_exited(void *context, const struct exit_report *report) {
 }
 
 /* Takes the flight off the task; what is left of it goes after the commit. Not before: should we
- * die, the end is reported again, and its outputs must still lie there. */
+ * die, its good end is reported again, and its outputs must still lie there. What failed by itself
+ * makes room at once, perhaps for the very commit. */
 void flight_land(struct flight *flight) {
     schedule_release(flight->task);
     unlink_flight(flight);
+    if (!flight->ended_well)
+        remove_work(flight->work);
     if (flight->cacheable)
         schedule_unpark(flight->engine, flight->recipe_key);
     flight->next_launch = flight->engine->landed;

@@ -655,10 +655,10 @@ static int simulate_many(uint64_t first, uint64_t end, unsigned every, unsigned 
 }
 
 #if defined(__SANITIZE_ADDRESS__)
-#define COUNT 1000
+#define COUNT 500
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define COUNT 1000
+#define COUNT 500
 #endif
 #endif
 #ifndef COUNT
