@@ -695,23 +695,14 @@ static char *failed_result(const struct flight *flight) {
     return result;
 }
 
-/* What a failed program left may fill the disk, so that its failure could not be recorded. Outputs
- * that were refused stay until that is done: should we die, they are looked at again. */
-static void drop_outputs(const struct flight *flight) {
-    enum cause cause = flight->report.cause;
-    if (cause != CAUSE_OUTPUT && cause != CAUSE_NOT_STARTED)
-        remove_work(flight->out);
-}
-
 int flight_failed(struct flight *flight, struct error **err) {
     struct task *task = flight->task;
     enum cause cause = flight->report.cause;
+    if (save_end(flight, err) < 0)
+        return -1;
     OWN_STRING detail = memory_copy_string(flight->detail ? flight->detail : "");
     bool review = task->step->step->type == STEP_MANUAL_REVIEW; /* its result is the decision */
     OWN_STRING result = review ? NULL : failed_result(flight);
-    drop_outputs(flight);
-    if (save_end(flight, err) < 0)
-        return -1;
     flight_land(flight);
     if (!review)
         set_result(task, result);
