@@ -358,7 +358,7 @@ static void play_on(struct schedule *schedule) {
 /* ------------------------------------------------------------------ judging */
 
 /* What the run came to, as lines. */
-static int summarize(struct schedule *schedule, bool counts, struct buffer *text,
+static int summarize(struct schedule *schedule, bool at_end, bool counts, struct buffer *text,
                      struct error **err) {
     struct store *store = world.engine->store;
     OWN_ROWS rows = store_query(
@@ -375,7 +375,7 @@ static int summarize(struct schedule *schedule, bool counts, struct buffer *text
         /* How often `work` succeeded is not told where an end may have to come twice. */
         bool vague = world.simple_failures && text_equal(id, "check");
         enum task_state state = (enum task_state)rows_integer(rows, 2);
-        if (!task_state_is_final(state))
+        if (at_end && !task_state_is_final(state))
             blame("%s@%s is %s at the end", id, partition, task_state_name(state));
         buffer_format(text, "%s@%s %s %lld %.8s %s", id, partition, task_state_name(state),
                       (long long)rows_integer(rows, 3), vague ? "-" : rows_text(rows, 4),
@@ -458,7 +458,8 @@ static void tell_attempts(void) {
 static void retry_what_failed(struct schedule *schedule, const char *expected) {
     for (int tries = 0; tries < 4 && !world.problem[0]; tries++) {
         OWN_BUFFER now = {0};
-        if (summarize(schedule, false, &now, NULL) < 0 || text_equal(buffer_text(&now), expected))
+        if (summarize(schedule, false, false, &now, NULL) < 0 ||
+            text_equal(buffer_text(&now), expected))
             return;
         schedule->idle = 0;
         command(schedule, "retry", "{}");
@@ -529,7 +530,7 @@ static char *play_schedule(struct schedule *schedule, const char *expected) {
         if (expected && world.disk.faults)
             retry_what_failed(schedule, expected);
     }
-    if (!world.problem[0] && summarize(schedule, exact, &text, &problem) < 0)
+    if (!world.problem[0] && summarize(schedule, true, exact, &text, &problem) < 0)
         blame("the record cannot be read: %s", problem->message);
     if (!world.problem[0])
         check_attempts(schedule);
