@@ -33,7 +33,8 @@ struct draft *require_draft(struct loader *loader, const struct scope *scope,
     const char *names[CANDIDATES_MAXIMUM];
     size_t count = 0, skip = strlen(scope->prefix);
     for (size_t i = 0; i < loader->draft_count && count < CANDIDATES_MAXIMUM; i++)
-        if (loader->drafts[i]->scope == scope)
+        if (loader->drafts[i]->scope == scope &&
+            strlen(loader->drafts[i]->step.id) >= skip) /* not when there was no memory for it */
             names[count++] = loader->drafts[i]->step.id + skip;
     const char *otherwise = NULL;
     if (text_starts_with(name, "input.") || text_starts_with(name, "param."))
