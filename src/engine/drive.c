@@ -392,8 +392,10 @@ static int open_compute(struct engine *engine, struct error **err) {
                                 .troubled = on_trouble};
     if (engine->driver->open(&host, &engine->compute, err) < 0)
         return -1;
-    if (call_recover(engine, err) < 0)
-        return -1;
+    OWN_ERROR untidy = NULL; /* which harms nobody */
+    if (call_recover(engine, &untidy) < 0)
+        log_message(LOG_WARNING, "what an earlier program asked stays behind: %s",
+                    untidy ? untidy->message : "no memory");
     return engine->driver->capacity(engine->compute, &engine->capacity, err);
 }
 
