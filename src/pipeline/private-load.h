@@ -156,6 +156,8 @@ void forget_programs(struct loader *loader);
 /* --- load-reference.c */
 /* The id of a step that a file calls `name`: MedPerf makes what no id can hold an underscore. */
 const char *step_name(struct loader *loader, const char *name);
+/* The id as the file has it, without the name of the calling step. */
+const char *draft_own_id(const struct draft *draft);
 struct draft *find_draft(struct loader *loader, const struct scope *scope, const char *name);
 /* Finds the step that `node` names; reports it when there is none. */
 struct draft *require_draft(struct loader *loader, const struct scope *scope,
