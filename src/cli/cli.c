@@ -4,6 +4,7 @@
 #include "cli/session.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 static int status_of(const struct error *error) {
@@ -20,6 +21,12 @@ static void configure_log(const struct invocation *invocation) {
     log_configure(level, false, STDERR_FILENO);
 }
 
+/* errno is gone when an earlier write failed and nothing was left to be flushed. */
+static bool reader_left(void) {
+    struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&output, 1, 0) > 0 && (output.revents & (POLLERR | POLLHUP));
+}
+
 /* What was asked for must have arrived: a full disk is a failure, a reader that left is one too,
  * but not worth a message. */
 static int finish_output(int status) {
@@ -28,7 +35,7 @@ static int finish_output(int status) {
     bad = fflush(stdout) != 0 || bad;
     if (!bad)
         return status;
-    if (errno != EPIPE) {
+    if (errno != EPIPE && !(errno == 0 && reader_left())) {
         OWN_ERROR error = NULL;
         error_set_errno(&error, errno ? errno : EIO, "cannot write to standard output");
         session_print_error(error);
@@ -46,7 +53,9 @@ int cli_main(int argc, char **argv) {
     configure_log(&invocation);
     int status = invocation.command->handle(&invocation, &error);
     if (status < 0) {
-        session_print_error(error);
+        /* finish_output() tells of output that did not arrive */
+        if (!ferror(stdout) || !error || error->code != ERROR_IO)
+            session_print_error(error);
         status = status_of(error);
     }
     return finish_output(status);

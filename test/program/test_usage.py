@@ -9,7 +9,8 @@ WRONG = [
     (['stauts'], 'unknown command "stauts"', 'did you mean "glovebox status"?'),
     (['zzz'], 'unknown command "zzz"', '"glovebox help" lists the commands'),
     (['run'], 'run: PIPELINE is missing',
-     'PIPELINE is a pipeline file, or the folder of a run or a copy of it (an RO-Crate); try "glovebox help run"'),
+     'PIPELINE is a pipeline file, or the folder of a run or a copy of it (an RO-Crate); '
+     'try "glovebox help run"'),
     (['run', '--detatch', 'x'], 'unknown option "--detatch"', 'did you mean "--detach"?'),
     (['run', '-Z', 'x'], 'unknown option "-Z"', 'try "glovebox help run"'),
     (['run', 'x', '-o'], 'option "-o" needs a value, DIR', 'try "glovebox help run"'),
@@ -81,6 +82,25 @@ def test_a_reader_that_leaves_is_no_accident(glovebox):
     os.close(reader)
     with os.fdopen(writer, 'w') as closed:
         done = glovebox('help', stdout=closed, status=1)
+    assert done.stderr == ''
+
+
+@pytest.mark.parametrize('command', [('logs', 'last', 'count'), ('tasks', 'last', '--json')])
+def test_a_reader_of_much_that_leaves(glovebox, tmp_path, command):
+    # More than is buffered: it is an earlier write that fails, and none is left for the end.
+    pipeline = tmp_path / 'much.yaml'
+    pipeline.write_text('''name: much
+steps:
+  - {id: count, command: seq 50000}
+  - id: list
+    command: (echo '{"a":[0'; seq -f ,%.0f 500; echo ']}') > /out/result.json
+  - {id: many, type: dummy, foreach: {json: list, items: ".a[]"}}
+''')
+    glovebox('run', pipeline, '-q')
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, 'w') as closed:
+        done = glovebox(*command, stdout=closed, status=1)
     assert done.stderr == ''
 
 
