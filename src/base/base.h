@@ -188,6 +188,9 @@ bool bytes_equal_constant_time(const void *a, const void *b, size_t size);
 
 void json_cleanup(json_t **json);
 #define OWN_JSON CLEANUP(json_cleanup) json_t *
+/* As json_dumps(), which leaves out names, and says nothing, when there is no memory. Caller frees.
+ */
+char *json_text(const json_t *json, size_t flags, struct error **err) MUST_CHECK;
 /* Canonical text: keys sorted, no spaces; the same value gives the same bytes. */
 char *json_canonical(const json_t *json, struct error **err) MUST_CHECK;
 /* Appends `text` (UTF-8) as a JSON string with its quotes; NULL as null. Much cheaper than a json_t

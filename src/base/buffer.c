@@ -1,3 +1,4 @@
+/* Growing byte buffers: an error sticks until buffer_check() asks. */
 #include "base/base.h"
 
 void buffer_release(struct buffer *buffer) {

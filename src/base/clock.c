@@ -1,3 +1,4 @@
+/* Wall and monotonic time, and times as people and records write them. */
 #include "base/base.h"
 
 #include <time.h>

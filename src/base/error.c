@@ -1,3 +1,4 @@
+/* The error object: code, message, hint, and what callers wrap around it. */
 #include "base/base.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Files whole, by descriptor, and never half: read to a bound, write aside and rename. */
 #include "base/base.h"
 
 #include <errno.h>
@@ -69,7 +70,7 @@ static int sync_parent(int directory, const char *path) {
         slash ? memory_copy_bytes(path, (size_t)(slash - path) + 1) : memory_copy_string(".");
     if (!parent)
         return -1;
-    OWN_FD fd = openat(directory, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    OWN_FD fd = file_open(directory, parent, O_RDONLY | O_DIRECTORY, 0, NULL);
     return fd < 0 ? -1 : fsync(fd);
 }
 
@@ -185,6 +186,13 @@ char *path_join(const char *a, const char *b) {
     return memory_format("%s%s%s", a, text_ends_with(a, "/") ? "" : "/", b);
 }
 
+static char *copy_path(const char *path, struct error **err) {
+    char *copy = memory_copy_string(path);
+    if (!copy)
+        error_set_memory(err);
+    return copy;
+}
+
 /* What the kernel calls an open descriptor. */
 static char *path_of_descriptor(int fd, struct error **err) {
     char name[64], path[4096];
@@ -195,15 +203,12 @@ static char *path_of_descriptor(int fd, struct error **err) {
         return NULL;
     }
     path[size] = '\0';
-    char *copy = memory_copy_string(path);
-    if (!copy)
-        error_set_memory(err);
-    return copy;
+    return copy_path(path, err);
 }
 
 char *path_resolve_beneath(const char *root, const char *path, struct error **err) {
     if (!*path)
-        return memory_copy_string("");
+        return copy_path("", err);
     OWN_FD top = file_open(AT_FDCWD, root, O_PATH | O_DIRECTORY, 0, err);
     if (top < 0)
         return NULL;
@@ -225,12 +230,12 @@ char *path_resolve_beneath(const char *root, const char *path, struct error **er
         return NULL;
     size_t size = text_equal(from, "/") ? 0 : strlen(from);
     if (text_equal(from, to))
-        return memory_copy_string("");
+        return copy_path("", err);
     if (strncmp(from, to, size) != 0 || to[size] != '/') {
         error_set(err, ERROR_DENIED, "%s moved while it was looked at", path);
         return NULL;
     }
-    return memory_copy_string(to + size + 1);
+    return copy_path(to + size + 1, err);
 }
 
 const char *path_base_name(const char *path) {

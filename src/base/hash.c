@@ -1,3 +1,4 @@
+/* SHA-256 by libcrypto, and hexadecimal. */
 #include "base/base.h"
 
 #include <errno.h>

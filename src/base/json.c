@@ -1,3 +1,4 @@
+/* JSON by jansson, within bounds, and its canonical text. */
 #include "base/base.h"
 
 #include <stdlib.h>
@@ -7,12 +8,23 @@ void json_cleanup(json_t **json) {
     *json = NULL;
 }
 
-char *json_canonical(const json_t *json, struct error **err) {
-    char *text =
-        json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-    if (!text)
+static int append_dump(const char *bytes, size_t size, void *context) {
+    buffer_append_bytes(context, bytes, size);
+    return 0;
+}
+
+char *json_text(const json_t *json, size_t flags, struct error **err) {
+    OWN_BUFFER text = {.maximum = (size_t)1 << 30};
+    if (json_dump_callback(json, append_dump, &text, flags) < 0) {
         error_set_memory(err);
-    return text;
+        return NULL;
+    }
+    return buffer_take(&text, err);
+}
+
+char *json_canonical(const json_t *json, struct error **err) {
+    return json_text(
+        json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17), err);
 }
 
 static const char *json_hint(const char *message) {
@@ -42,6 +54,10 @@ json_t *json_parse(const char *text, size_t size, struct error **err) {
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &problem);
     if (json)
         return json;
+    if (json_error_code(&problem) == json_error_out_of_memory) {
+        error_set_memory(err);
+        return NULL;
+    }
     /* What jansson quotes may be patient data, and messages are logged: the place must do. */
     char *quoted = strstr(problem.text, " near '");
     if (quoted)

@@ -1,3 +1,4 @@
+/* The one global: who is told what happens, and how much of it. */
 #include "base/base.h"
 
 #include <stdatomic.h>

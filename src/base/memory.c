@@ -1,3 +1,4 @@
+/* Allocation with bounds, and an arena for what lives and dies together. */
 #include "base/base.h"
 
 #include <stdlib.h>

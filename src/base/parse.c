@@ -1,3 +1,4 @@
+/* Durations, sizes and numbers as people write them. */
 #include "base/base.h"
 
 #include <ctype.h>

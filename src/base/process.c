@@ -1,3 +1,4 @@
+/* Programs started without a fork, and why they ended. */
 #include "base/base.h"
 
 #include <errno.h>

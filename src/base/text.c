@@ -1,3 +1,4 @@
+/* UTF-8, printable text, and the nearest of some names. */
 #include "base/base.h"
 
 #include <ctype.h>

@@ -134,9 +134,9 @@ int tree_walk(int directory, const char *root, tree_visitor visitor, void *conte
 static int remove_below(int directory, const char *name, unsigned depth, struct error **err) {
     if (depth > 4 * TREE_MAXIMUM_DEPTH)
         return error_set(err, ERROR_LIMIT, "directories are nested too deep to remove");
-    OWN_FD fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    OWN_FD fd = file_open(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, NULL);
     if (fd < 0 && errno == EACCES && fchmodat(directory, name, 0700, 0) == 0)
-        fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        fd = file_open(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, NULL);
     if (fd < 0)
         return error_set_errno(err, errno, "cannot open %s to remove it", name);
     (void)fchmod(fd, 0700); /* a guest may have taken away our right to empty it */

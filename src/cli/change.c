@@ -1,3 +1,4 @@
+/* What the commands that change a run share: who asks, and what came of it. */
 #include "cli/change.h"
 
 #include "cli/session.h"

@@ -1,3 +1,4 @@
+/* Driving a run, or watching who does, until it rests or a person has seen enough. */
 #include "cli/follow.h"
 #include "cli/progress.h"
 

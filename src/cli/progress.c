@@ -1,3 +1,4 @@
+/* Live progress: when to ask, and where to show it. */
 #include "cli/progress.h"
 #include "cli/session.h"
 

@@ -1,3 +1,4 @@
+/* What commands begin with: a home, a run, a pipeline. */
 #include "cli/session.h"
 
 #include "cli/crate.h"

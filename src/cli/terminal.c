@@ -1,3 +1,4 @@
+/* What the terminal can do: size, colours, styles. */
 #include "cli/terminal.h"
 
 #include <errno.h>

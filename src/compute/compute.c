@@ -1,3 +1,4 @@
+/* The drivers of this build. */
 #include "compute/private-drivers.h"
 
 static const struct driver *const drivers[] = {&driver_process, NULL};

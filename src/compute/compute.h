@@ -123,6 +123,10 @@ struct driver {
     int (*capacity)(struct compute *compute, struct compute_capacity *ret, struct error **err);
     /* The engine has stored the report: drop all that is kept under the name. */
     void (*forget)(struct compute *compute, const char *name);
+    /* Calls `use` for each job that has ended and was neither launched nor found since open().
+     * Whoever stored its report may have died before forget(); `use` may call that. */
+    void (*list_ended)(struct compute *compute, void (*use)(void *context, const char *name),
+                       void *context);
 };
 
 /* All drivers of this build, NULL-terminated; compute_driver finds one by name or returns NULL. */

@@ -1,3 +1,4 @@
+/* The line to a keeper: starting it, connecting, records and messages. */
 #include "compute/private-link.h"
 
 #include <errno.h>

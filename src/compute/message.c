@@ -1,3 +1,4 @@
+/* Jobs as messages to a keeper, and its records as sentences for people. */
 #include "compute/private-link.h"
 
 #include <ctype.h>

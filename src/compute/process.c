@@ -443,6 +443,15 @@ static void process_forget(struct compute *compute, const char *name) {
     remove_known(compute, known);
 }
 
+static void process_list_ended(struct compute *compute,
+                               void (*use)(void *context, const char *name), void *context) {
+    struct known *known, *next;
+    HASH_ITER(hh, compute->known, known, next) {
+        if (known->record.type == RECORD_EXITED && !known->wanted)
+            use(context, known->name);
+    }
+}
+
 /* ----------------------------------------------------------------------- capacity */
 
 static uint64_t read_number(const char *path) {
@@ -484,4 +493,5 @@ const struct driver driver_process = {.name = "process",
                                       .stop = process_stop,
                                       .usage = process_usage,
                                       .capacity = process_capacity,
-                                      .forget = process_forget};
+                                      .forget = process_forget,
+                                      .list_ended = process_list_ended};

@@ -1,3 +1,4 @@
+/* Digests of files that were read before, by inode, size and times. */
 #include "digest-cache.h"
 
 #include <time.h>

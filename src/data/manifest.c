@@ -1,3 +1,4 @@
+/* Manifests: the files of a folder with sizes and digests, and what is the same. */
 #include "digest-cache.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Partitions of what a fan lists: directories, patterns, and what all kinds share. */
 #include "partition-kinds.h"
 
 #include <stdlib.h>

@@ -66,8 +66,8 @@ static int reset_task(struct task *task, bool fresh, struct error **err) {
     task->fresh |= fresh;
     return store_run(run->engine->store, err,
                      "UPDATE task SET state = 0, skip = 0, cause = 0, exit = -1, tries = 0, "
-                     "fresh = ?, chosen = 0, started = NULL, ended = NULL, reason = NULL "
-                     "WHERE id = ?",
+                     "fresh = ?, chosen = 0, started = NULL, ended = NULL, reason = NULL, "
+                     "output = NULL, result = NULL WHERE id = ?",
                      "ii", (int64_t)task->fresh, task->id);
 }
 

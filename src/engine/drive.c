@@ -215,6 +215,12 @@ static json_t *list_new(struct engine *engine, const char *wanted, struct error 
     return more < 0 ? NULL : take(&names);
 }
 
+/* A trouble of the machine, not of the run: it is taken up when that is over. */
+static bool is_passing(const struct error *problem) {
+    return problem->code == ERROR_MEMORY || problem->code == ERROR_IO ||
+           problem->code == ERROR_BUSY || problem->code == ERROR_DENIED;
+}
+
 /* It cannot even be loaded: that is said once, not at every drive. */
 static int give_up(struct engine *engine, const char *name, const struct error *problem,
                    struct error **err) {
@@ -242,8 +248,12 @@ static int take_up_new(struct engine *engine, const char *wanted, int64_t *ret_i
                 *ret_id = run->id;
             continue;
         }
-        if (problem->code == ERROR_MEMORY)
+        if (is_passing(problem))
             return error_move(err, take(&problem));
+        if (run) { /* half of it is there: nothing is done with it any more */
+            run->state = RUN_FAILED;
+            run->ended = true;
+        }
         if (give_up(engine, text, problem, err) < 0)
             return -1;
         if (text_equal(text, wanted))
@@ -382,8 +392,10 @@ static int open_compute(struct engine *engine, struct error **err) {
                                 .troubled = on_trouble};
     if (engine->driver->open(&host, &engine->compute, err) < 0)
         return -1;
-    if (call_recover(engine, err) < 0)
-        return -1;
+    OWN_ERROR untidy = NULL; /* which harms nobody */
+    if (call_recover(engine, &untidy) < 0)
+        log_message(LOG_WARNING, "what an earlier program asked stays behind: %s",
+                    untidy ? untidy->message : "no memory");
     return engine->driver->capacity(engine->compute, &engine->capacity, err);
 }
 
@@ -422,9 +434,11 @@ static void wait_for_pool(struct engine *engine) {
 int drive_begin(struct engine *engine, const char *name, int64_t *ret_id, struct error **err) {
     engine->driving = true;
     engine->dirty = true;
-    if (open_compute(engine, err) < 0 || power_begin(engine, err) < 0)
+    if (open_compute(engine, err) < 0 || power_begin(engine, err) < 0 ||
+        take_up_new(engine, name, ret_id, err) < 0)
         return -1;
-    return take_up_new(engine, name, ret_id, err);
+    flight_forget_settled(engine);
+    return 0;
 }
 
 int drive_end(struct engine *engine, int result, struct error **err) {
@@ -435,6 +449,8 @@ int drive_end(struct engine *engine, int result, struct error **err) {
         result = error_move(err, take(&engine->failure));
     if (result == 0 && store_in_transaction(engine->store))
         result = store_commit(engine->store, err);
+    if (result == 0)
+        flight_forget_landed(engine);
     store_rollback(engine->store);
     if (engine->compute)
         engine->driver->close(engine->compute);

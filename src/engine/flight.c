@@ -36,15 +36,15 @@ static void unlink_flight(struct flight *flight) {
 }
 
 /* Mostly it is empty by now. */
-static void remove_work(const struct flight *flight) {
+static void remove_work(const char *folder) {
     OWN_ERROR problem = NULL;
-    if (rmdir(flight->work) < 0 && tree_remove(AT_FDCWD, flight->work, &problem) < 0)
+    if (rmdir(folder) < 0 && tree_remove(AT_FDCWD, folder, &problem) < 0)
         log_message(LOG_WARNING, "a work folder stays behind: %s", problem->message);
 }
 
 void flight_drop(struct flight *flight) {
     unlink_flight(flight);
-    remove_work(flight);
+    remove_work(flight->work);
     flight_free(flight);
 }
 
@@ -389,6 +389,13 @@ static int start(struct flight *flight, struct error **err) {
     return pool_queue(flight->task->step->run, &job->job, err);
 }
 
+/* A folder that is there already was made for an attempt of this name that a power cut took out of
+ * the database: nothing of it may be seen. */
+static int clear_work(const struct flight *flight, struct error **err) {
+    return rmdir(flight->work) == 0 || errno == ENOENT ? 0
+                                                       : tree_remove(AT_FDCWD, flight->work, err);
+}
+
 /* After a power cut the driver may know of an attempt that we forgot: its number is taken. */
 static struct flight *flight_next(struct task *task, struct error **err) {
     const struct engine *engine = task->step->run->engine;
@@ -407,7 +414,7 @@ int flight_begin(struct task *task, struct error **err) {
     if (!flight)
         return -1;
     struct error *problem = NULL;
-    if (flight_prepare(flight, &problem) < 0) {
+    if (clear_work(flight, &problem) < 0 || flight_prepare(flight, &problem) < 0) {
         OWN_ERROR own = problem;
         task->cause = own->code == ERROR_DENIED ? CAUSE_POLICY : CAUSE_NOT_STARTED;
         OWN_STRING reason = own->hint ? memory_format("%s (%s)", own->message, own->hint)
@@ -465,13 +472,18 @@ static int launch(struct flight *flight, struct error **err) {
     return flight->engine->driver->launch(flight->engine->compute, &job, err);
 }
 
-int flight_after_commit(struct engine *engine, struct error **err) {
+void flight_forget_landed(struct engine *engine) {
     while (engine->landed) {
         struct flight *flight = engine->landed;
         engine->landed = flight->next_launch;
+        remove_work(flight->work);
         engine->driver->forget(engine->compute, flight->job);
         flight_free(flight);
     }
+}
+
+int flight_after_commit(struct engine *engine, struct error **err) {
+    flight_forget_landed(engine);
     bool any = engine->launches;
     while (engine->launches) {
         struct flight *flight = engine->launches;
@@ -540,6 +552,39 @@ int flight_attach(struct task *task, struct error **err) {
     return task_move(task, TASK_READY, "its launch was cut short before it began", err);
 }
 
+/* The report of this job is stored, or nobody asks for it any more: a run that was removed, an
+ * attempt that a power cut took out of the database and that will be launched under this name. */
+static bool is_settled(struct engine *engine, const char *job) {
+    OWN_STRING name = memory_copy_string(job);
+    char *number = name ? strrchr(name, '.') : NULL;
+    if (number)
+        *number++ = '\0';
+    const char *task = number ? strrchr(name, '.') : NULL;
+    int64_t id = 0, attempt = 0, open = 1;
+    if (!task || text_parse_integer(task + 1, 1, INT64_MAX, &id, NULL) < 0 ||
+        text_parse_integer(number, 1, UINT16_MAX, &attempt, NULL) < 0)
+        return false; /* no name that we give */
+    return store_integer(engine->store, 0, &open, NULL,
+                         "SELECT count(*) FROM attempt WHERE task = ? AND number = ? AND job = ? "
+                         "AND ended IS NULL",
+                         "iis", id, attempt, job) == 0 &&
+           !open;
+}
+
+static void forget_settled(void *context, const char *job) {
+    struct engine *engine = context;
+    if (!is_settled(engine, job))
+        return;
+    OWN_STRING work = home_path(engine, "work/%s", job);
+    if (work)
+        remove_work(work);
+    engine->driver->forget(engine->compute, job);
+}
+
+void flight_forget_settled(struct engine *engine) {
+    engine->driver->list_ended(engine->compute, forget_settled, engine);
+}
+
 /* --------------------------------------------------------------------- ends */
 
 static struct flight *find_flight(const struct engine *engine, const char *job) {
@@ -589,6 +634,7 @@ void flight_exited(void *context, const struct exit_report *report) {
         return;
     }
     flight->report = *report;
+    flight->ended_well = report->cause == CAUSE_NONE;
     flight->report.name = NULL;
     flight->report.detail = NULL;
     flight->report.sandbox = NULL;
@@ -610,11 +656,14 @@ void flight_exited(void *context, const struct exit_report *report) {
         engine_fail(engine, problem);
 }
 
-/* Takes the flight off the task; what is left of it goes after the commit. */
+/* Takes the flight off the task; what is left of it goes after the commit. Not before: should we
+ * die, its good end is reported again, and its outputs must still lie there. What failed by itself
+ * makes room at once, perhaps for the very commit. */
 void flight_land(struct flight *flight) {
     schedule_release(flight->task);
     unlink_flight(flight);
-    remove_work(flight);
+    if (!flight->ended_well)
+        remove_work(flight->work);
     if (flight->cacheable)
         schedule_unpark(flight->engine, flight->recipe_key);
     flight->next_launch = flight->engine->landed;

@@ -44,6 +44,7 @@ struct flight {
     char *recipe_text;
     uint8_t recipe_key[SHA256_SIZE]; /* its digest */
     bool cacheable;
+    bool ended_well;           /* by itself, whatever became of its outputs */
     bool doubtful;             /* launched before the machine went down */
     struct exit_report report; /* once it ended; `name` and `detail` are not kept */
     char *detail, *sandbox;

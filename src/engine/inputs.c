@@ -261,9 +261,13 @@ static int find_item(struct flight *flight, const struct reference *reference, c
     if (!*node->path && (fan->kind == FAN_CSV || fan->kind == FAN_JSON))
         return 0;
     CLEANUP(spot_release) struct spot spot = {0};
-    return spot_of_item(run, fan_step, node, reference->path, &spot, err) < 0
-               ? -1
-               : find_in_spot(flight, &spot, ret, err);
+    if (spot_of_item(run, fan_step, node, reference->path, &spot, err) < 0 ||
+        find_in_spot(flight, &spot, ret, err) < 0)
+        return -1;
+    if (!ret->name)
+        return 0;
+    ret->name = arena_copy_string(flight->arena, ret->name); /* it was the spot's */
+    return ret->name ? 0 : error_set_memory(err);
 }
 
 /* -------------------------------------------------------------- references */

@@ -336,6 +336,9 @@ void schedule_timed(struct run_step *step, int64_t duration); /* ms that one too
 int flight_begin(struct task *task, struct error **err) MUST_CHECK;
 /* After the commit: hands over what was prepared in this turn, forgets what was stored. */
 int flight_after_commit(struct engine *engine, struct error **err) MUST_CHECK;
+void flight_forget_landed(struct engine *engine);
+/* Tells the driver to forget what an earlier program had stored and not yet said so. */
+void flight_forget_settled(struct engine *engine);
 /* Finds an attempt again that was running when the last driver of the home went away. */
 int flight_attach(struct task *task, struct error **err) MUST_CHECK;
 void flight_exited(void *engine, const struct exit_report *report);

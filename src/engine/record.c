@@ -269,10 +269,8 @@ static int append_tasks(struct run *run, struct buffer *out, struct error **err)
 }
 
 static int write_json(const char *path, const json_t *json, struct error **err) {
-    char *text = json_dumps(json, JSON_INDENT(2) | JSON_SORT_KEYS);
-    OWN_STRING own = text;
-    return own ? file_write_atomic(AT_FDCWD, path, own, strlen(own), 0600, err)
-               : error_set_memory(err);
+    OWN_STRING text = json_text(json, JSON_INDENT(2) | JSON_SORT_KEYS, err);
+    return text ? file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err) : -1;
 }
 
 static int write_tasks(struct run *run, struct error **err) {
@@ -338,8 +336,10 @@ static int delivered(struct pool_job *base, struct error **err) {
     if (!job->failure && power_synced(run->engine, job->round, err) < 0)
         return -1;
     OWN_JSON outputs = state == RUN_SUCCEEDED ? delivered_outputs(run, job) : json_object();
-    if (!outputs || event_add(run->engine, run->id, 0, "outputs", take(&outputs), err) < 0)
-        return outputs ? -1 : error_set_memory(err);
+    if (!outputs)
+        return error_set_memory(err);
+    if (event_add(run->engine, run->id, 0, "outputs", take(&outputs), err) < 0)
+        return -1;
     OWN_ERROR problem = NULL;
     json_t *digests = state == RUN_SUCCEEDED ? crate_output_digests(run, &problem) : NULL;
     if (digests && event_add(run->engine, run->id, 0, "digests", digests, err) < 0)

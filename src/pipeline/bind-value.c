@@ -1,3 +1,4 @@
+/* One given value against its declared type and bounds. */
 #include "pipeline/private-load.h"
 
 #include <regex.h>
@@ -31,7 +32,7 @@ static bool has_text(const json_t *given) {
 static char *as_text(const json_t *given) {
     if (json_is_string(given))
         return memory_copy_string(json_string_value(given));
-    return json_dumps(given, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    return json_text(given, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17), NULL);
 }
 
 static json_t *whole_number(const struct parameter *parameter, const char *text,

@@ -203,7 +203,11 @@ static void put_limits(struct loader *loader, const struct plugin_use *use, stru
         size_t size = strlen(text);
         OWN_STRING number =
             memory_copy_bytes(text, size && text[size - 1] == 'm' ? size - 1 : size);
-        if (!number || text_parse_number(number, &millicores, NULL) < 0 || millicores <= 0)
+        OWN_ERROR error = NULL;
+        bool good = number && text_parse_number(number, &millicores, &error) == 0;
+        if (!good && note_no_memory(loader, error))
+            return;
+        if (!good || millicores <= 0)
             node_error(&loader->trouble, cpu, "cpu_limit: 2000m", "`%.100s` is no CPU limit", text);
         else
             put(loader, &resources, "cpus",

@@ -65,8 +65,13 @@ static bool fits(const struct node *plugin, const char *name, const char *versio
 static struct node *try_plugin(struct loader *loader, const char *path, const char *name,
                                const char *version) {
     struct source *source = NULL;
-    if (!file_exists(AT_FDCWD, path) || !source_read(loader, path, &source, NULL))
+    OWN_ERROR problem = NULL;
+    if (!file_exists(AT_FDCWD, path))
         return NULL;
+    if (!source_read(loader, path, &source, &problem)) {
+        note_no_memory(loader, problem);
+        return NULL;
+    }
     struct node *plugin = yaml_parse(loader->arena, source, &loader->trouble);
     return plugin && plugin->kind == NODE_MAPPING && fits(plugin, name, version) ? plugin : NULL;
 }
@@ -127,6 +132,7 @@ static const char *id_of(struct tree *tree, const char *title) {
     }
     while (text.size && text.data[text.size - 1] == '-')
         buffer_truncate(&text, text.size - 1);
+    tree->loader->trouble.no_memory = tree->loader->trouble.no_memory || text.failed;
     const char *base = text.size ? loader_take(tree->loader, &text) : "node";
     if (!is_name(base))
         base = loader_format(tree->loader, "node-%s", base);
@@ -326,6 +332,9 @@ static struct node *join_step(struct tree *tree, const struct plugin_node *one) 
     if (!titles || !*titles)
         titles = one->previous != SIZE_MAX ? tree->nodes[one->previous].title : "";
     join_inputs(tree, one, titles, &in, &order);
+    loader->trouble.no_memory = loader->trouble.no_memory || order.failed;
+    if (loader->trouble.no_memory)
+        return NULL;
     push_option(loader, arguments, one->node, "--sources", buffer_text(&order));
     if (filter && *filter && count_items(filter) != count_items(buffer_text(&order)))
         node_error(&loader->trouble, place_of(one, "filter"), "filter: REGEX,REGEX",

@@ -1,3 +1,4 @@
+/* Mistakes with their places, kept in order and printed with the line they stand in. */
 #include "pipeline/private-node.h"
 
 #include <stdlib.h>

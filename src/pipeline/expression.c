@@ -1,3 +1,4 @@
+/* jq programs: compiled once, run within bounds of time and size. */
 #include "pipeline/private-expression.h"
 
 #include <ctype.h>

@@ -176,7 +176,7 @@ int graph_json(const struct pipeline *pipeline, const char *const *states, struc
     OWN_JSON graph = status ? NULL
                             : json_pack("{s:s, s:s, s:O, s:O}", "name", pipeline->name, "version",
                                         pipeline->version, "nodes", nodes, "edges", edges);
-    OWN_STRING text = graph ? json_dumps(graph, JSON_INDENT(2)) : NULL;
+    OWN_STRING text = graph ? json_text(graph, JSON_INDENT(2), NULL) : NULL;
     if (!text)
         return error_set_memory(err);
     buffer_append(out, text);

@@ -28,14 +28,16 @@ struct drawing {
     size_t *track_count; /* of each channel */
     size_t box_lines;
     size_t id_width; /* longest name before it is cut */
+    bool *failed;    /* set where there was no memory for a text */
 };
 
 /* ------------------------------------------------------------------------ texts */
 
 /* At most `width` columns; what is cut off shows as "…". */
-static void fit(const char *text, size_t width, char out[TEXT_MAXIMUM]) {
+static void fit(const struct buffer *text, size_t width, bool *failed, char out[TEXT_MAXIMUM]) {
     OWN_BUFFER shown = {0};
-    text_append_printable(&shown, text);
+    text_append_printable(&shown, buffer_text(text));
+    *failed |= text->failed || shown.failed;
     size_t size = shown.size < TEXT_MAXIMUM - 4 ? shown.size : TEXT_MAXIMUM - 4;
     memcpy(out, buffer_text(&shown), size);
     out[size] = '\0';
@@ -63,7 +65,7 @@ static void box_text(const struct drawing *drawing, const struct step *step, siz
     } else if (drawing->states[step->index]) {
         buffer_append(&text, drawing->states[step->index]);
     }
-    fit(buffer_text(&text), drawing->id_width, out);
+    fit(&text, drawing->id_width, drawing->failed, out);
 }
 
 static long box_width(const struct drawing *drawing, const struct step *step) {
@@ -379,6 +381,7 @@ static void list_step(const struct drawing *drawing, const struct step *step, si
     if (step->axis_count)
         buffer_append_char(&what, ' ');
     graph_axis(drawing->pipeline, step, &what);
+    *drawing->failed |= what.failed;
     buffer_append(out, buffer_text(&what));
     for (size_t i = 0; i < step->edge_count; i++)
         buffer_format(out, "%s%s", i ? ", " : "  ← ", steps[step->edges[i].step].id);
@@ -403,9 +406,9 @@ static void list(const struct drawing *drawing, struct buffer *out) {
 int graph_text(const struct pipeline *pipeline, unsigned width, bool colour,
                const char *const *states, struct buffer *out, struct error **err) {
     static const size_t id_widths[] = {48, 28, 20, 14};
-    struct drawing drawing = {.pipeline = pipeline, .states = states};
+    bool drawn = false, failed = false;
+    struct drawing drawing = {.pipeline = pipeline, .states = states, .failed = &failed};
     drawing.box_lines = BOX_LINES + (states != NULL);
-    bool drawn = false;
     for (size_t i = 0; i < ARRAY_SIZE(id_widths) && !drawn; i++) {
         drawing.id_width = id_widths[i];
         if (pipeline->step_count > GRAPH_MAXIMUM_BOXES)
@@ -415,5 +418,5 @@ int graph_text(const struct pipeline *pipeline, unsigned width, bool colour,
     }
     if (!drawn)
         list(&drawing, out);
-    return 0;
+    return failed ? error_set_memory(err) : 0;
 }

@@ -1,3 +1,4 @@
+/* What all drawings of the graph share. */
 #include "pipeline/private-graph.h"
 
 void graph_describe(const struct step *step, struct buffer *out) {

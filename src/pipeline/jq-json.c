@@ -1,3 +1,4 @@
+/* JSON of jansson to that of jq, and back. */
 #include "pipeline/private-expression.h"
 
 #define DEPTH_MAXIMUM 500

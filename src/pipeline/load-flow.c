@@ -84,7 +84,7 @@ static void find_condition(struct loader *loader, struct draft *draft, const str
 }
 
 static bool is_own_name(struct loader *loader, const struct draft *draft, const struct node *node) {
-    const char *id = draft->step.id + strlen(draft->scope->prefix);
+    const char *id = draft_own_id(draft);
     if (node->kind == NODE_LIST && node->count == 1)
         node = node->values[0];
     return node->kind == NODE_STRING && text_equal(step_name(loader, node->text), id);

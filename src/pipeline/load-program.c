@@ -1,3 +1,4 @@
+/* Expressions of a pipeline: each is compiled when the file is checked. */
 #include "pipeline/private-expression.h"
 #include "pipeline/private-load.h"
 

@@ -1,3 +1,4 @@
+/* References: names of steps, inputs and parameters, and paths below them. */
 #include "pipeline/private-load.h"
 
 static const char *const reserved[] = {"inputs", "params", "item"};
@@ -10,6 +11,12 @@ const char *step_name(struct loader *loader, const char *name) {
         *at = '_';
     loader->trouble.no_memory = loader->trouble.no_memory || !legal;
     return legal ? legal : name;
+}
+
+const char *draft_own_id(const struct draft *draft) {
+    size_t skip = strlen(draft->scope->prefix);
+    /* It is empty when there was no memory for it. */
+    return strlen(draft->step.id) >= skip ? draft->step.id + skip : draft->step.id;
 }
 
 struct draft *find_draft(struct loader *loader, const struct scope *scope, const char *name) {
@@ -30,10 +37,10 @@ struct draft *require_draft(struct loader *loader, const struct scope *scope,
     if (draft)
         return draft;
     const char *names[CANDIDATES_MAXIMUM];
-    size_t count = 0, skip = strlen(scope->prefix);
+    size_t count = 0;
     for (size_t i = 0; i < loader->draft_count && count < CANDIDATES_MAXIMUM; i++)
         if (loader->drafts[i]->scope == scope)
-            names[count++] = loader->drafts[i]->step.id + skip;
+            names[count++] = draft_own_id(loader->drafts[i]);
     const char *otherwise = NULL;
     if (text_starts_with(name, "input.") || text_starts_with(name, "param."))
         otherwise = loader_format(loader, "did you mean `%.5ss%s`?", name, name + 5);

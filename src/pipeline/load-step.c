@@ -1,3 +1,4 @@
+/* One step: its kind and the keys that belong to it. */
 #include "pipeline/private-load.h"
 
 static const char *const step_types[] = {"command",         "tool", "container", "manual_review",
@@ -17,11 +18,6 @@ const char *step_kind(const struct node *step) {
         if (node_get_value(step, implied[i][0]))
             return implied[i][1];
     return NULL;
-}
-
-/* The id as the file has it, without the name of the calling step. */
-static const char *own_id(const struct draft *draft) {
-    return draft->step.id + strlen(draft->scope->prefix);
 }
 
 /* A key that is likely a misspelt one of those that say what a step does; it is reported as such.
@@ -48,7 +44,7 @@ static bool load_type(struct loader *loader, struct draft *draft) {
     if (!kind) {
         node_error(&loader->trouble, draft->node,
                    "give it a `type`, or a `tool`, `image`, `command` or `pipeline`",
-                   "step `%s` does not say what it does", own_id(draft));
+                   "step `%s` does not say what it does", draft_own_id(draft));
         return false;
     }
     int type = 0;
@@ -67,7 +63,7 @@ static bool load_type(struct loader *loader, struct draft *draft) {
 static void require_key(struct loader *loader, const struct draft *draft, const char *key) {
     if (!node_get_value(draft->node, key))
         node_error(&loader->trouble, draft->node, NULL, "%s step `%s` needs `%s`",
-                   step_kind(draft->node), own_id(draft), key);
+                   step_kind(draft->node), draft_own_id(draft), key);
 }
 
 struct tool_arguments {
@@ -119,7 +115,7 @@ static void check_image(struct loader *loader, const struct draft *draft) {
         node_error(&loader->trouble, node ? node : draft->node,
                    options->image_remedy ? options->image_remedy : "install crun, skopeo and umoci",
                    "step `%s` runs a container, and nothing on this machine can run one",
-                   own_id(draft));
+                   draft_own_id(draft));
     const char *image = draft->step.image;
     if (image && (!*image || strpbrk(image, " \t\n") || *image == '-' || strstr(image, "${")))
         node_error(&loader->trouble, node, NULL, "`%.200s` is not the name of an image", image);
@@ -143,7 +139,7 @@ static void load_people(struct loader *loader, struct draft *draft) {
                    "every must be at least 100ms");
     if (step->type == STEP_WAIT && !until && !file && !node_get_value(draft->node, "for"))
         node_error(&loader->trouble, draft->node, "give it `for`, `until` or `file`",
-                   "wait step `%s` does not say what it waits for", own_id(draft));
+                   "wait step `%s` does not say what it waits for", draft_own_id(draft));
     if (step->type == STEP_NOTIFY)
         require_key(loader, draft, "message");
 }

@@ -1,3 +1,4 @@
+/* Texts with ${…}: what stands in them, checked. */
 #include "pipeline/private-load.h"
 #include "pipeline/private-template.h"
 

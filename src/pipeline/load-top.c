@@ -1,3 +1,4 @@
+/* The top of a pipeline: name, parameters, inputs, outputs. */
 #include "pipeline/private-load.h"
 
 #include <float.h>

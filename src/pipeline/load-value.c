@@ -1,3 +1,4 @@
+/* Reading values of one type, and saying what else stands there. */
 #include "pipeline/private-load.h"
 
 void *loader_allocate(struct loader *loader, size_t size) {
@@ -193,6 +194,12 @@ unsigned key_count(struct loader *loader, const struct node *mapping, const char
     return (unsigned)value;
 }
 
+bool note_no_memory(struct loader *loader, const struct error *error) {
+    bool none = !error || error->code == ERROR_MEMORY;
+    loader->trouble.no_memory = loader->trouble.no_memory || none;
+    return none;
+}
+
 int64_t key_duration(struct loader *loader, const struct node *mapping, const char *key,
                      int64_t fallback) {
     const struct node *node = node_get_value(mapping, key);
@@ -201,8 +208,11 @@ int64_t key_duration(struct loader *loader, const struct node *mapping, const ch
         return fallback;
     OWN_ERROR error = NULL;
     int64_t value = 0;
-    if (text_parse_duration(text, &value, &error) == 0 && value >= 0)
+    int parsed = text_parse_duration(text, &value, &error);
+    if (parsed == 0 && value >= 0)
         return value;
+    if (parsed < 0 && note_no_memory(loader, error))
+        return fallback;
     node_error(&loader->trouble, node, "write a number and a unit: 250ms, 90s, 15m, 2h, 1d",
                "%s: `%.100s` is not a length of time", key, text);
     return fallback;
@@ -211,8 +221,9 @@ int64_t key_duration(struct loader *loader, const struct node *mapping, const ch
 uint64_t key_size(struct loader *loader, const struct node *mapping, const char *key) {
     const struct node *node = node_get_value(mapping, key);
     const char *text = node ? scalar_text(loader, node, key) : NULL;
+    OWN_ERROR error = NULL;
     uint64_t value = 0;
-    if (text && text_parse_size(text, &value, NULL) < 0)
+    if (text && text_parse_size(text, &value, &error) < 0 && !note_no_memory(loader, error))
         node_error(&loader->trouble, node, "write a number and a unit: 512m, 4g, 500MB, 2GiB",
                    "%s: `%.100s` is not a size", key, text);
     return value;

@@ -1,3 +1,4 @@
+/* From a file to a pipeline: which style it is, and every part in its order. */
 #include "pipeline/private-load.h"
 
 #include <fcntl.h>

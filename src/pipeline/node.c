@@ -1,3 +1,4 @@
+/* The tree of a YAML document, with the place of each value. */
 #include "pipeline/private-node.h"
 
 #include <math.h>
@@ -157,7 +158,7 @@ static json_t *number_to_json(const struct node *node) {
         return json_string(node->text);
     }
     json_t *real = json_real(node->number);
-    char *dumped = real ? json_dumps(real, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) : NULL;
+    char *dumped = real ? json_text(real, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17), NULL) : NULL;
     if (dumped && !text_equal(dumped, node->text)) {
         json_decref(real);
         real = json_string(node->text);

@@ -102,6 +102,8 @@ void *loader_allocate(struct loader *loader, size_t size);
 /* Texts in the arena. Never NULL: without memory they are "" and the trouble is noted. */
 const char *loader_format(struct loader *loader, const char *format, ...) PRINTF_LIKE(2, 3);
 const char *loader_take(struct loader *loader, const struct buffer *text);
+/* True (and noted) when something failed for want of memory, and not for what the file says. */
+bool note_no_memory(struct loader *loader, const struct error *error);
 /* "did you mean `x`?" or `otherwise`. */
 const char *nearest_hint(struct loader *loader, const char *text, const char *const *candidates,
                          size_t count, const char *otherwise);
@@ -154,6 +156,8 @@ void forget_programs(struct loader *loader);
 /* --- load-reference.c */
 /* The id of a step that a file calls `name`: MedPerf makes what no id can hold an underscore. */
 const char *step_name(struct loader *loader, const char *name);
+/* The id as the file has it, without the name of the calling step. */
+const char *draft_own_id(const struct draft *draft);
 struct draft *find_draft(struct loader *loader, const struct scope *scope, const char *name);
 /* Finds the step that `node` names; reports it when there is none. */
 struct draft *require_draft(struct loader *loader, const struct scope *scope,

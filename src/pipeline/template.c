@@ -1,3 +1,4 @@
+/* Texts with ${…} taken apart, and put together with values. */
 #include "pipeline/private-template.h"
 
 #include <ctype.h>
@@ -155,7 +156,7 @@ static int append_value(struct buffer *out, const json_t *value, struct error **
         buffer_append_bytes(out, json_string_value(value), json_string_length(value));
         return 0;
     }
-    OWN_STRING text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    OWN_STRING text = json_text(value, JSON_ENCODE_ANY | JSON_COMPACT, NULL);
     if (!text)
         return error_set_memory(err);
     buffer_append(out, text);

@@ -1,3 +1,4 @@
+/* SQLite: opening, migrations, transactions, statements with their values. */
 #include "store/store.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ struct store {
     sqlite3 *database;
     struct rows **kept; /* open-addressed by the address of the SQL text; pointers stay put */
     size_t kept_count;
+    bool begun; /* a transaction, and neither committed nor rolled back by us */
 };
 
 static int fail(struct store *store, const char *what, struct error **err) {
@@ -194,7 +196,22 @@ void store_cleanup(struct store **store) {
 
 /* ---------------------------------------------------------------- statements */
 
+/* A full disk (or no memory) may make SQLite undo a whole transaction in the middle. What follows
+ * must not be committed without what came before. */
+static bool is_undone(const struct store *store) {
+    return store->begun && sqlite3_get_autocommit(store->database);
+}
+
+static int refuse_undone(struct error **err) {
+    error_set(err, ERROR_IO, "the database undid a transaction that had failed half-way");
+    return error_hint(err, "free some space on the file system of the home");
+}
+
 static struct rows *prepare(struct store *store, const char *sql, struct error **err) {
+    if (is_undone(store)) {
+        refuse_undone(err);
+        return NULL;
+    }
     size_t slot = ((uintptr_t)sql >> 3) % STATEMENTS_MAXIMUM;
     while (store->kept[slot] && store->kept[slot]->sql != sql)
         slot = (slot + 1) % STATEMENTS_MAXIMUM;
@@ -335,6 +352,8 @@ int store_integer(struct store *store, int64_t fallback, int64_t *ret, struct er
 }
 
 int store_script(struct store *store, const char *sql, struct error **err) {
+    if (is_undone(store))
+        return refuse_undone(err);
     if (sqlite3_exec(store->database, sql, NULL, NULL, NULL) != SQLITE_OK)
         return fail(store, "database", err);
     return 0;
@@ -351,18 +370,23 @@ int64_t store_changes(const struct store *store) {
 /* -------------------------------------------------------------- transactions */
 
 int store_begin(struct store *store, struct error **err) {
-    return store_run(store, err, "BEGIN IMMEDIATE", "");
+    if (store_run(store, err, "BEGIN IMMEDIATE", "") < 0)
+        return -1;
+    store->begun = true;
+    return 0;
 }
 
 int store_commit(struct store *store, struct error **err) {
-    if (store_run(store, err, "COMMIT", "") == 0)
+    if (store_run(store, err, "COMMIT", "") == 0) {
+        store->begun = false;
         return 0;
+    }
     store_rollback(store);
     return -1;
 }
 
 bool store_in_transaction(const struct store *store) {
-    return !sqlite3_get_autocommit(store->database);
+    return store->begun;
 }
 
 int store_sync(struct store *store, struct error **err) {
@@ -375,6 +399,8 @@ int store_sync(struct store *store, struct error **err) {
 }
 
 void store_rollback(struct store *store) {
-    if (store_in_transaction(store) && store_run(store, NULL, "ROLLBACK", "") < 0)
+    bool open = store->begun && !is_undone(store);
+    store->begun = false;
+    if (open && store_run(store, NULL, "ROLLBACK", "") < 0)
         log_message(LOG_ERROR, "a transaction could not be rolled back");
 }

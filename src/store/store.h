@@ -31,7 +31,8 @@ void store_close(struct store *store);
 void store_cleanup(struct store **store);
 #define OWN_STORE CLEANUP(store_cleanup) struct store *
 
-/* Transactions. They do not nest. begin takes the write lock, waiting up to 30 s for others. */
+/* Transactions. They do not nest. begin takes the write lock, waiting up to 30 s for others. When
+ * one was undone half-way (a full disk), all that follows in it fails, until it is rolled back. */
 int store_begin(struct store *store, struct error **err) MUST_CHECK;
 int store_commit(struct store *store, struct error **err) MUST_CHECK;
 /* What was committed is on disk when it returns, also without STORE_DURABLE. */

@@ -1,3 +1,4 @@
+/* ONNX Runtime, loaded when it is first needed. */
 #include "tools/private-onnx.h"
 
 #include <dirent.h>

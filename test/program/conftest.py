@@ -27,7 +27,8 @@ def pytest_configure(config):
 # Modules that take long as a whole: retries, kills, timeouts need time to pass.
 SLOW_MODULES = ('test_engine_commands', 'test_engine_failures', 'test_engine_fan',
                 'test_engine_flow', 'test_engine_home', 'test_engine_power', 'test_engine_schedule',
-                'test_engine_survival')
+                'test_engine_survival',
+                'test_medperf_functions')
 
 
 def pytest_itemcollected(item):

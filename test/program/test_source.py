@@ -26,7 +26,7 @@ def planted(tmp_path):
         (folder / 'private-secret.h').write_text('int secret(void);\n')
         include = '#include "%s/%s.h"\n' % (uses, uses) if uses else ''
         (folder / 'main.c').write_text(
-            include + '#include "private-secret.h"\nint %s(void) {\n    return 0;\n}\n' % room)
+            '/* It. */\n' + include + '#include "private-secret.h"\nint %s(void) {\n    return 0;\n}\n' % room)
         (folder / 'meson.build').write_text("'main.c'")
     return tmp_path
 
@@ -53,6 +53,7 @@ def test_a_good_tree(root, planted):
     ('src/base/main.c', 'static int\nf(int a,\n  int b)\n{\n' + '    x();\n' * 70 + '}\n',
      'f() has'),
     ('src/base/main.c', '#undef strcpy\n', 'weakens the banned calls'),
+    ('src/base/main.c', 'int x;\n', 'does not begin with a comment that says what it holds'),
 ])
 def test_a_breach_is_found(root, planted, path, text, message):
     file = planted / path
@@ -66,7 +67,7 @@ def test_what_is_allowed(root, planted):
     (planted / 'test/unit/base').mkdir(parents=True)
     (planted / 'test/unit/base/test-x.c').write_text('#include "base/private-secret.h"\n')
     (planted / 'src/cli/main.c').write_text(
-        '#include "base/base.h"\n#include "engine/engine.h"\n'
+        '/* It. */\n#include "base/base.h"\n#include "engine/engine.h"\n'
         'int f(void) {\n' + '    x();\n' * 68 + '}\n')
     assert check(root, planted) == (0, '')
 

@@ -9,7 +9,7 @@ WRONG = [
     (['stauts'], 'unknown command "stauts"', 'did you mean "glovebox status"?'),
     (['zzz'], 'unknown command "zzz"', '"glovebox help" lists the commands'),
     (['run'], 'run: PIPELINE is missing',
-     'PIPELINE is a pipeline file; try "glovebox help run"'),
+     'PIPELINE is a pipeline file, or the folder of a run or a copy of it (an RO-Crate); try "glovebox help run"'),
     (['run', '--detatch', 'x'], 'unknown option "--detatch"', 'did you mean "--detach"?'),
     (['run', '-Z', 'x'], 'unknown option "-Z"', 'try "glovebox help run"'),
     (['run', 'x', '-o'], 'option "-o" needs a value, DIR', 'try "glovebox help run"'),

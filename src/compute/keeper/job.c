@@ -1,3 +1,4 @@
+/* Jobs: started, waited for, timed, ended. */
 #include "compute/keeper/keeper.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* The journal, and the names that the keeper answers for. */
 #include "compute/keeper/keeper.h"
 
 #include <errno.h>

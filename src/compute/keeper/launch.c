@@ -1,3 +1,4 @@
+/* From a launch message to a process. */
 #include "compute/keeper/keeper.h"
 
 #include <errno.h>

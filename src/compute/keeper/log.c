@@ -1,3 +1,4 @@
+/* A log that outgrew its bound loses its middle. */
 #include "compute/keeper/keeper.h"
 
 #include <errno.h>

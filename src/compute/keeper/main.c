@@ -1,3 +1,4 @@
+/* The loop: its driver, signals, jobs; and how a keeper begins and leaves. */
 #include "compute/keeper/keeper.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* What a running job uses just now. */
 #include "compute/keeper/keeper.h"
 
 #include <fcntl.h>

@@ -98,4 +98,34 @@ TEST(what_is_not_a_database_is_said_so) {
     CHECK(tree_remove(AT_FDCWD, root, NULL) == 0);
 }
 
+/* A full disk in the middle of a transaction: SQLite undoes all of it, and what follows must not
+ * be committed alone. */
+TEST(half_a_transaction_is_never_committed) {
+    OWN_STRING root = scratch();
+    OWN_STRING path = path_join(root, "a.db");
+    struct store_migrations migrations = {scripts, 2};
+    OWN_STORE store = NULL;
+    OWN_ERROR error = NULL;
+    OWN_STRING large = memory_allocate(1 << 20);
+    memset(large, 'x', (1 << 20) - 1);
+    int64_t count = 0;
+    REQUIRE(store_open(path, &migrations, 0, &store, NULL) == 0);
+    REQUIRE(store_script(store, "PRAGMA max_page_count = 30", NULL) == 0);
+    REQUIRE(store_begin(store, NULL) == 0);
+    CHECK(store_run(store, NULL, "INSERT INTO thing(name) VALUES('first')", "") == 0);
+    CHECK(store_run(store, NULL, "INSERT INTO thing(name) VALUES(?)", "s", large) < 0);
+    CHECK(store_in_transaction(store));
+    CHECK(store_run(store, NULL, "INSERT INTO thing(name) VALUES('last')", "") < 0);
+    CHECK(store_commit(store, &error) < 0);
+    CHECK(error && error->code == ERROR_IO);
+    CHECK(!store_in_transaction(store));
+    REQUIRE(store_begin(store, NULL) == 0);
+    CHECK(store_run(store, NULL, "INSERT INTO thing(name) VALUES('after')", "") == 0);
+    CHECK(store_commit(store, NULL) == 0);
+    CHECK(store_integer(store, 0, &count, NULL, "SELECT count(*) FROM thing", "") == 0);
+    CHECK_INTEGER(count, 1);
+    store_close(take(&store));
+    CHECK(tree_remove(AT_FDCWD, root, NULL) == 0);
+}
+
 TAP_MAIN

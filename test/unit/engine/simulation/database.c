@@ -65,6 +65,7 @@ static void drop_file(struct memory_file *file) {
 }
 
 void database_forget(void) {
+    sqlite3_randomness(0, NULL); /* begins anew, too */
     while (files)
         drop_file(files);
 }
@@ -108,6 +109,51 @@ static void sync_file(struct memory_file *file) {
     if (file->size)
         memcpy(file->synced, file->data, file->size);
     file->synced_size = file->size;
+}
+
+/* An empty database, as the engine makes it: making it takes as long as much of a schedule. */
+static struct {
+    char name[256];
+    unsigned char *data;
+    size_t size;
+} fresh;
+
+static struct memory_file *add(const char *name) {
+    struct memory_file *file = calloc(1, sizeof(*file));
+    if (!file)
+        abort();
+    (void)snprintf(file->name, sizeof(file->name), "%s", name);
+    file->end = &file->first;
+    file->next = files;
+    files = file;
+    return file;
+}
+
+void database_keep(void) {
+    const struct memory_file *file = files;
+    if (fresh.data || !file || file->next || !file->size)
+        return; /* it is one file once it has been closed */
+    (void)snprintf(fresh.name, sizeof(fresh.name), "%s", file->name);
+    fresh.data = malloc(file->size);
+    if (!fresh.data)
+        abort();
+    memcpy(fresh.data, file->data, file->size);
+    fresh.size = file->size;
+}
+
+bool database_restore(void) {
+    database_forget();
+    if (!fresh.data)
+        return false;
+    struct memory_file *file = add(fresh.name);
+    put(file, fresh.data, fresh.size, 0);
+    sync_file(file);
+    return true;
+}
+
+void database_drop_kept(void) {
+    free(fresh.data);
+    memset(&fresh, 0, sizeof(fresh));
 }
 
 void database_lose_power(struct chance *chance) {
@@ -269,15 +315,8 @@ static int on_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int f
     struct memory_file *file = find(name);
     if (disk_fails(file ? DISK_READS : DISK_WRITES) || (!file && !(flags & SQLITE_OPEN_CREATE)))
         return SQLITE_CANTOPEN;
-    if (!file) {
-        file = calloc(1, sizeof(*file));
-        if (!file)
-            return SQLITE_NOMEM;
-        (void)snprintf(file->name, sizeof(file->name), "%s", name);
-        file->end = &file->first;
-        file->next = files;
-        files = file;
-    }
+    if (!file)
+        file = add(name);
     ((struct handle *)base)->file = file;
     base->pMethods = &methods;
     if (ret)
@@ -313,7 +352,7 @@ static int on_path(sqlite3_vfs *vfs, const char *name, int size, char *ret) {
 static int on_random(sqlite3_vfs *vfs, int size, char *ret) {
     (void)vfs;
     for (int i = 0; i < size; i++)
-        ret[i] = (char)chance_below(&world.chance, 256);
+        ret[i] = (char)mix(world.seed, (uint64_t)i); /* the schedule's own chance stays as it is */
     return size;
 }
 
@@ -340,6 +379,9 @@ void database_register(void) {
                               .xRandomness = on_random,
                               .xSleep = on_sleep,
                               .xCurrentTimeInt64 = on_time};
-    if (sqlite3_vfs_register(&vfs, 1) != SQLITE_OK)
+    /* One thread; what that saves is a schedule more in four. */
+    if (sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) != SQLITE_OK ||
+        sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) != SQLITE_OK ||
+        sqlite3_vfs_register(&vfs, 1) != SQLITE_OK)
         abort();
 }

@@ -147,7 +147,7 @@ static void power_fails(struct play *play) {
     bool tail = !chance_below(&world.chance, 4);
     if (play->state == PLAY_RUNS || (play->state == PLAY_ENDED && tail))
         lose(play);
-    else if (play->state == PLAY_FORGOTTEN && tail && play->decided)
+    else if (play->state == PLAY_FORGOTTEN && tail && play->decided && play->launches == 1)
         play->state = PLAY_ENDED;
     if (!chance_below(&world.chance, 8))
         play->state = PLAY_FORGOTTEN;
@@ -399,6 +399,14 @@ static void on_forget(struct compute *compute, const char *name) {
     play->state = PLAY_FORGOTTEN;
 }
 
+static void on_list_ended(struct compute *compute, void (*use)(void *context, const char *name),
+                          void *context) {
+    (void)compute;
+    for (struct play *play = world.plays; play; play = play->next)
+        if (play->state == PLAY_ENDED && !play->wanted)
+            use(context, play->name);
+}
+
 const struct driver simulated_driver = {.name = "simulated",
                                         .open = on_open,
                                         .close = on_close,
@@ -408,4 +416,5 @@ const struct driver simulated_driver = {.name = "simulated",
                                         .stop = on_stop,
                                         .usage = on_usage,
                                         .capacity = on_capacity,
-                                        .forget = on_forget};
+                                        .forget = on_forget,
+                                        .list_ended = on_list_ended};

@@ -66,7 +66,7 @@ static void add_fan(struct buffer *text, bool json) {
 }
 
 static void add_loop(struct buffer *text, const char *before) {
-    buffer_append(text, "- {id: start, type: dummy, next: work");
+    buffer_append(text, "- {id: start, type: dummy, on_failure: continue, next: work");
     if (before && below(2))
         buffer_format(text, ", needs: [%s]", before);
     buffer_append(text, "}\n");
@@ -87,9 +87,11 @@ static void add_step(struct buffer *text, size_t number, bool fan, char (*data)[
     if (kind == 0)
         buffer_format(text, "- {id: %s, type: dummy, on_failure: continue", id);
     else if (kind == 1)
-        buffer_format(text, "- {id: %s, type: wait, for: %us", id, 1 + below(5));
+        buffer_format(text, "- {id: %s, type: wait, on_failure: continue, for: %us", id,
+                      1 + below(5));
     else if (kind == 2)
-        buffer_format(text, "- {id: %s, type: manual_approval, message: well", id);
+        buffer_format(text, "- {id: %s, type: manual_approval, on_failure: continue, message: well",
+                      id);
     else
         add_command(text, id);
     if (!below(4))
@@ -108,8 +110,8 @@ static void add_step(struct buffer *text, size_t number, bool fan, char (*data)[
 void pipeline_invent(struct buffer *text) {
     char data[PARTS_MAXIMUM][32], all[PARTS_MAXIMUM][32];
     size_t data_count = 0, all_count = 0, steps = 2 + below(6);
-    unsigned shape = below(8);
-    bool fan = shape > 2;
+    unsigned shape = below(24); /* jq takes its time: seldom */
+    bool fan = shape > 7;
     world.part_count = 0;
     world.limit = below(4) ? 0 : 2 + below(2);
     buffer_append(text, "name: simulated\ninputs: {table: {type: file}}\n");
@@ -117,13 +119,13 @@ void pipeline_invent(struct buffer *text) {
         buffer_format(text, "limit: %u\n", world.limit);
     buffer_append(text, "steps:\n");
     if (fan) {
-        add_fan(text, shape == 7);
+        add_fan(text, shape == 23);
         memcpy(data[data_count++], "s0", 3);
         memcpy(all[all_count++], "s0", 3);
     }
     for (size_t i = 1; i <= steps; i++)
         add_step(text, i, fan, data, &data_count, all, &all_count);
-    if (!below(5))
+    if (!below(20))
         add_loop(text, all_count ? all[below((unsigned)all_count)] : NULL);
     buffer_append(text, "outputs: {");
     if (data_count)

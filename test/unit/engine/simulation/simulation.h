@@ -44,6 +44,9 @@ enum disk_use { DISK_READS, DISK_WRITES };
 bool disk_fails(enum disk_use use);
 
 void database_register(void);
+void database_keep(void);    /* as it is, for database_restore() */
+bool database_restore(void); /* false when none was kept */
+void database_drop_kept(void);
 void database_forget(void);                      /* all files */
 void database_lose_power(struct chance *chance); /* some of what was not synced is gone */
 
@@ -97,7 +100,8 @@ struct world {
     unsigned limit;       /* of the run */
     bool simple_failures; /* a task fails always or never: it may be tried any number of times */
     bool verbose;
-    unsigned keeper_deaths;
+    unsigned keeper_deaths, boots;
+    char boot[160];    /* the file that says which boot of the machine this is */
     char problem[512]; /* what the schedule was found guilty of, or "" */
 };
 extern struct world world;
