@@ -126,8 +126,7 @@ static int add_folder(struct call *call, const char *path, struct error **err) {
 }
 
 static int add_folders(struct call *call, const struct run *run, struct error **err) {
-    static const char *const beside[] = {"additional_files", "workspace/additional_files", ""};
-    const char *path = run->pipeline->path;
+    const char *beside, *path = run->pipeline->path;
     OWN_STRING folder = memory_copy_bytes(path, (size_t)(path_base_name(path) - path));
     call->path = json_array();
     if (!folder || !call->path)
@@ -136,8 +135,8 @@ static int add_folders(struct call *call, const struct run *run, struct error **
         if (text_equal(run->pipeline->inputs[i].name, "additional_files") &&
             add_folder(call, run->input_sources[i].path, err) < 0)
             return -1;
-    for (size_t i = 0; i < ARRAY_SIZE(beside); i++) {
-        OWN_STRING place = *beside[i] ? path_join(folder, beside[i]) : memory_copy_string(folder);
+    for (size_t i = 0; (beside = pipeline_function_folder(i)); i++) {
+        OWN_STRING place = *beside ? path_join(folder, beside) : memory_copy_string(folder);
         if (!place)
             return error_set_memory(err);
         if (add_folder(call, place, err) < 0)
@@ -281,7 +280,9 @@ static int explain(const struct call *call, const json_t *answer, struct error *
         {"no_function", "is not in its module", NULL, false},
         {"raised", "raised ", NULL, true},
         {"type", "must return a list of texts, and returned a value of type ", NULL, true},
-        {"item", "must return a list of texts, and has in it a value of type ", NULL, true}};
+        {"item", "must return a list of texts, and has in it a value of type ", NULL, true},
+        {"text", "lists a partition whose name is not UTF-8, or holds a zero byte",
+         "rename what it is named after", false}};
     const char *word = json_get_string(answer, "problem", "");
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         if (!text_equal(rows[i].word, word))

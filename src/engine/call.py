@@ -12,6 +12,7 @@ Messages of exceptions may name patients: they go to the standard error only.
 """
 import importlib
 import json
+import os
 import sys
 import traceback
 
@@ -75,6 +76,8 @@ def partitions(name, state):
     for part in answer:
         if not isinstance(part, str):
             raise Problem('item', name, type(part).__name__)
+        if '\0' in part or part != part.encode(errors='replace').decode():
+            raise Problem('text', name)
     return list(answer)
 
 
@@ -88,9 +91,14 @@ def main():
             answer = {'chosen': first_true(request['conditions'], request['state'])}
     except Problem as problem:
         answer = problem.answer
-    sys.stdout.flush()
     with open('/out/answer.json', 'w', encoding='utf-8') as file:
         json.dump(answer, file)
+    for stream in sys.stdout, sys.stderr:
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass # the function has closed it
+    os._exit(0) # whatever threads it has left
 
 
 main()

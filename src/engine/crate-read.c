@@ -178,7 +178,7 @@ static int keep_source(struct reader *reader, const json_t *entity, struct error
     if (!text_starts_with(path, "workflow/"))
         return 0;
     if (json_object_size(reader->crate->files) >= FILES_MAXIMUM)
-        return bad(err, "it has more than %d files of sub-pipelines", FILES_MAXIMUM);
+        return bad(err, "it has more than %d files of a workflow", FILES_MAXIMUM);
     json_t *value = json_stringn(buffer_text(&text), text.size);
     if (!value)
         return bad(err, "%s is not UTF-8", path);

@@ -79,11 +79,22 @@ static int add_part(const struct tree_entry *entry, void *context, enum tree_ver
         return error_set_memory(err);
     if (!S_ISREG(entry->status->st_mode) || text_equal(path, part->main))
         return 0;
-    json_t *file = add_file(part->crate, path, "File SoftwareSourceCode", "application/yaml", err);
+    bool module = text_ends_with(path, ".py"), json = text_ends_with(path, ".json");
+    json_t *file = add_file(part->crate, path, "File SoftwareSourceCode",
+                            module ? "text/x-python"
+                            : json ? "application/json"
+                                   : "application/yaml",
+                            err);
     if (!file)
         return -1;
+    if (module) {
+        crate_set_text(part->crate, file, "programmingLanguage", "Python");
+        crate_set_text(part->crate, file, "description", "functions that the workflow calls");
+        return 0;
+    }
     crate_refer(part->crate, file, "programmingLanguage", CRATE_LANGUAGE);
-    crate_set_text(part->crate, file, "description", "a sub-pipeline");
+    crate_set_text(part->crate, file, "description",
+                   json ? "a sub-pipeline, or a plugin that is named" : "a sub-pipeline");
     return 0;
 }
 

@@ -58,6 +58,10 @@ static int check_selection(const struct pipeline *pipeline, const struct run_req
         const struct step *step = pipeline_find_step(pipeline, id);
         if (!step)
             return query_unknown_step(pipeline, id, ERROR_INVALID, err);
+        if (given != request->from && strchr(given, '@')) {
+            error_set(err, ERROR_INVALID, "--only takes whole steps, not one partition of %s", id);
+            return error_hint(err, "say \"%s\" alone", id);
+        }
         if (given == request->from && strchr(given, '@') &&
             check_partition(pipeline, step, strchr(given, '@') + 1, request, err) < 0)
             return -1;

@@ -129,11 +129,6 @@ static void set_value(struct binder *binder, const struct parameter *parameter, 
 }
 
 /* A sub-pipeline's parameter whose value its caller makes of other parameters. */
-static bool is_derived(const struct parameter *parameter) {
-    const char *text = json_string_value(parameter->fallback);
-    return strchr(parameter->name, '.') && text && strstr(text, "${");
-}
-
 static void set_derived(struct binder *binder, const struct parameter *parameter) {
     OWN_ERROR error = NULL;
     OWN_JSON values = json_pack("{s:O}", "params", binder->values);
@@ -168,13 +163,13 @@ json_t *pipeline_bind_parameters(const struct pipeline *pipeline, const json_t *
         else if (!parameter->fallback)
             complain(&binder, *parameter->help ? parameter->help : NULL,
                      "parameter `%s` needs a value: -p %s=…", parameter->name, parameter->name);
-        else if (!is_derived(parameter))
+        else if (!parameter->derived)
             set_value(&binder, parameter, parameter->fallback, true);
     }
     /* Callers stand before what they call, so one pass is enough. */
     for (size_t i = 0; i < count; i++) {
         const struct parameter *parameter = &pipeline->parameters[i];
-        if (is_derived(parameter) && !json_object_get(given, parameter->name))
+        if (parameter->derived && !json_object_get(given, parameter->name))
             set_derived(&binder, parameter);
     }
     return finish(&binder, errors, err);

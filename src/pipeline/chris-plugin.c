@@ -228,10 +228,22 @@ static void put_limits(struct loader *loader, const struct plugin_use *use, stru
         put(loader, step, "resources", resources);
 }
 
+static void check_type(struct loader *loader, const struct node *plugin) {
+    static const char *const known[] = {"ds", "fs", "ts"};
+    const struct node *node = node_get_value(plugin, "type");
+    const char *word = plugin_type(plugin);
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+        if (text_equal(known[i], word))
+            return;
+    node_error(&loader->trouble, node, "it is ds, fs or ts", "`%.100s` is no type of a plugin",
+               word);
+}
+
 struct node *plugin_step(struct loader *loader, const struct plugin_use *use,
                          struct node **params) {
     const struct node *plugin = use->plugin, *list = node_get_value(plugin, "parameters");
     struct node *image = node_get_value(plugin, "dock_image");
+    check_type(loader, plugin);
     if (list && !expect_kind(loader, list, NODE_LIST, "parameters"))
         return NULL;
     if (!image) {

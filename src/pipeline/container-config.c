@@ -95,19 +95,20 @@ static bool prepare_leaves(const struct node *tasks, const char *mount) {
     return node_get_value(node_get_value(task, "output_volumes"), mount);
 }
 
-/* An input is read-only, even where it is what `prepare` left. */
+/* An input is read-only, even where it is what another task leaves. */
 static struct node *input_volume(struct loader *loader, const struct node *tasks, const char *task,
                                  const char *name, struct node *volume) {
-    if (volume->kind != NODE_MAPPING || text_equal(task, "prepare"))
+    bool of_data = text_equal(task, "sanity_check") || text_equal(task, "statistics");
+    if (volume->kind != NODE_MAPPING)
         return volume;
-    for (size_t i = 0; i < ARRAY_SIZE(prepared); i++) {
+    put(loader, &volume, "writable", new_word(loader, volume, "false"));
+    for (size_t i = 0; of_data && i < ARRAY_SIZE(prepared); i++) {
         if (!text_equal(prepared[i][0], name) || !prepare_leaves(tasks, prepared[i][1]))
             continue;
         struct node *from = new_mapping(loader, volume);
         put_text(loader, &from, "step", volume, "prepare");
         put_text(loader, &from, "mount", volume, prepared[i][1]);
         put(loader, &volume, "from", from);
-        put(loader, &volume, "writable", new_word(loader, volume, "false"));
     }
     return volume;
 }
@@ -116,14 +117,13 @@ static struct node *volumes_of(struct loader *loader, const struct node *tasks,
                                const struct node *task, const char *id, const char *side) {
     struct node *volumes = node_get_value(task, side);
     bool inputs = text_equal(side, "input_volumes");
-    bool of_data = text_equal(id, "sanity_check") || text_equal(id, "statistics");
     if (!volumes || !expect_kind(loader, volumes, NODE_MAPPING, side))
         return NULL;
     struct node *made = new_mapping(loader, volumes);
     for (size_t i = 0; i < volumes->count; i++) {
         const char *name = volumes->keys[i]->text;
         struct node *volume = volumes->values[i];
-        if (inputs && of_data)
+        if (inputs)
             volume = input_volume(loader, tasks, id, name, volume);
         if (!inputs && text_equal(id, "statistics") && text_equal(name, "output_path"))
             name = "statistics_file"; /* a workflow's name of it */

@@ -177,6 +177,7 @@ static void read_mapping(struct fan_reader *reader, const struct node *node) {
     } else if (kind == FAN_FUNCTION) {
         reader->fan->kind = FAN_FUNCTION;
         reader->fan->function = text;
+        keep_module(loader, found, text);
     } else if (read_over(reader, found, text)) {
         reader->fan->kind = kind;
     }

@@ -66,9 +66,26 @@ static bool is_file_type(struct loader *loader, const struct node *node) {
 }
 
 /* MedPerf's rule: inputs are read-only in a first step only, since later steps work on what the
- * earlier ones wrote. Here the data that the site brought stay read-only everywhere. */
-static bool is_brought(const struct node *volume, bool is_output) {
-    return !is_output && !node_get_value(volume, "from");
+ * earlier ones wrote. Here the data that the site brought stay read-only everywhere; they are the
+ * volumes that no step has for its output. */
+static bool is_brought(const struct loader *loader, const struct step_mount *mount) {
+    return !mount->is_output && !loader->inputs[mount->from.index].writable;
+}
+
+/* MedPerf knows no other; a misspelt output would be a folder that nobody looks into. */
+static void check_volume_name(struct loader *loader, const struct node *key) {
+    static const char *const names[] = {
+        "data_path",       "output_path",      "labels_path",   "output_labels_path",
+        "statistics_file", "additional_files", "metadata_path", "parameters_file",
+        "report_file",     "predictions",      "labels",        "local_outputs_path"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (text_equal(names[i], key->text))
+            return;
+    if (loader->medperf)
+        node_warning(&loader->trouble, key,
+                     nearest_hint(loader, key->text, names, ARRAY_SIZE(names),
+                                  "a volume of another step needs `from`"),
+                     "MedPerf has no volume `%.100s`", key->text);
 }
 
 static void add_volume(struct loader *loader, struct draft *draft, const struct node *key,
@@ -76,18 +93,34 @@ static void add_volume(struct loader *loader, struct draft *draft, const struct 
     if (!expect_kind(loader, volume, NODE_MAPPING, "a volume"))
         return;
     check_keys(loader, volume, "volume", NULL);
+    if (!node_get_value(volume, "from"))
+        check_volume_name(loader, key);
     const char *root = volume_root(loader, draft->scope, volume, key->text, 0);
     mount->name = key->text;
     mount->target = mount_target(loader, volume, "mount_path");
     mount->is_file = is_file_type(loader, volume);
     mount->is_output = is_output;
-    mount->writable = key_boolean(loader, volume, "writable", !is_brought(volume, is_output));
     mount->from.kind = REFERENCE_INPUT;
     mount->from.name = mount->from.path = "";
-    if (root && !find_input(loader, draft->scope, root, &mount->from.index))
+    bool known = root && find_input(loader, draft->scope, root, &mount->from.index);
+    mount->writable = key_boolean(loader, volume, "writable", known && !is_brought(loader, mount));
+    if (root && !known)
         node_error(&loader->trouble, key, NULL, "no input is called `%.100s`", root);
-    if (root && mount->target)
+    if (known && mount->target)
         draft->step.mount_count++;
+}
+
+/* The same folder at the same place once: as an output, it is writable already. */
+static void drop_double(struct loader *loader, struct draft *draft, size_t at,
+                        const struct node *place) {
+    const struct step_mount *list = draft->step.mounts;
+    for (size_t k = 0; k < at && draft->step.mount_count > at; k++) {
+        if (!text_equal(list[k].target, list[at].target))
+            continue;
+        if (list[k].from.index != list[at].from.index)
+            node_error(&loader->trouble, place, NULL, "two volumes at `%.200s`", list[at].target);
+        draft->step.mount_count = at;
+    }
 }
 
 static void load_volumes(struct loader *loader, struct draft *draft, const struct node *mounts) {
@@ -107,11 +140,7 @@ static void load_volumes(struct loader *loader, struct draft *draft, const struc
             size_t at = draft->step.mount_count;
             add_volume(loader, draft, volumes[side]->keys[i], volumes[side]->values[i], side == 0,
                        &list[at]);
-            /* The same folder at the same place once: as an output, it is writable already. */
-            for (size_t k = 0; k < at && draft->step.mount_count > at; k++)
-                if (text_equal(list[k].target, list[at].target) &&
-                    list[k].from.index == list[at].from.index)
-                    draft->step.mount_count = at;
+            drop_double(loader, draft, at, volumes[side]->keys[i]);
         }
     }
 }

@@ -121,27 +121,22 @@ static void load_choices(struct loader *loader, const struct node *node,
     parameter->choices = list;
 }
 
-/* The value that the caller of a sub-pipeline gives, or the default. */
+/* The value that the caller of a sub-pipeline gives, or NULL. */
 static const struct node *given_value(const struct loader *loader, const struct scope *scope,
-                                      const char *name, const struct node *declared) {
-    if (scope->parent) {
-        const struct node *call = loader->drafts[scope->caller]->node;
-        const struct node *given = node_get_value(node_get(call, "params"), name);
-        if (given)
-            return given;
-    }
-    return node_get_value(declared, "default");
-}
-
-/* "${…}" in a value that a call gives is text of the caller's, expanded when values are bound. */
-static bool is_template(const struct scope *scope, const struct node *node) {
-    return scope->parent && node->kind == NODE_STRING && strstr(node->text, "${");
+                                      const char *name) {
+    return scope->parent
+               ? node_get_value(node_get(loader->drafts[scope->caller]->node, "params"), name)
+               : NULL;
 }
 
 static void load_fallback(struct loader *loader, const struct scope *scope, const struct node *node,
                           const char *name, struct parameter *parameter) {
-    const struct node *given = given_value(loader, scope, name, node);
-    if (given && is_template(scope, given)) {
+    const struct node *given = given_value(loader, scope, name);
+    /* "${…}" in what a call gives is text of the caller's, expanded when values are bound. */
+    parameter->derived = given && given->kind == NODE_STRING && strstr(given->text, "${");
+    if (!given)
+        given = node_get_value(node, "default");
+    if (parameter->derived) {
         struct draft *caller = loader->drafts[scope->caller];
         const char *text = load_template(loader, caller, given, "params");
         for (const char *at = text; at && (at = strstr(at, "${")); at += 2)
@@ -333,6 +328,8 @@ static void load_condition(struct loader *loader, const struct scope *scope,
     const struct node *jq = node_get_value(node, "jq");
     condition->jq = jq ? load_jq(loader, scope, jq, "jq") : NULL;
     condition->function = key_text(loader, node, "function_name");
+    if (condition->function)
+        keep_module(loader, node_get_value(node, "function_name"), condition->function);
     if (!condition->id) {
         node_error(&loader->trouble, node, NULL, "a condition needs an id");
         return;

@@ -54,6 +54,7 @@ struct parameter {
     const char *name, *help;
     enum value_type type;
     json_t *fallback;    /* default; NULL: required */
+    bool derived;        /* of a sub-pipeline: the default is a template of other parameters */
     json_t *choices;     /* array or NULL */
     const char *pattern; /* POSIX extended regular expression for strings, or NULL */
     bool has_minimum, has_maximum;
@@ -268,8 +269,9 @@ struct pipeline_file {
 struct pipeline {
     struct arena *arena;
     const char *path, *name, *version, *description;
-    struct pipeline_file *files; /* its own first, then those of sub-pipelines, each once;
-                                          NULL when it was made from a document */
+    struct pipeline_file *files; /* its own first, then those of sub-pipelines and plugins, and
+                                    modules of functions, each once; NULL when it was made from a
+                                    document */
     const struct parameter *parameters;
     size_t parameter_count;
     const struct pipeline_input *inputs;
@@ -282,6 +284,10 @@ struct pipeline {
     json_t *document; /* the resolved document: aliases and merges expanded */
     enum pipeline_dialect { DIALECT_GLOVEBOX, DIALECT_MEDPERF } dialect;
 };
+
+/* Where modules of Python functions are looked for, below the folder of the pipeline's file; NULL
+ * behind the last place. */
+const char *pipeline_function_folder(size_t index);
 
 /* What the place where a pipeline is to run has to say. */
 struct pipeline_site {

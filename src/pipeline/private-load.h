@@ -203,6 +203,8 @@ struct node *inline_subpipelines(struct loader *loader, struct node *document);
 /* For messages: the folder of a source file and a path in it, joined. */
 char *join_to_source(struct loader *loader, const struct source *source, const char *path);
 bool source_read(struct loader *loader, const char *path, struct source **ret, struct error **err);
+/* Adds the module of "module.name" to the pipeline's files, when it lies beside the pipeline. */
+void keep_module(struct loader *loader, const struct node *place, const char *function);
 
 /* --- link.c: edges and order; axis.c: axes, relations, what follows from them */
 void link_steps(struct loader *loader);

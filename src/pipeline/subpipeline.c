@@ -59,6 +59,43 @@ char *join_to_source(struct loader *loader, const struct source *source, const c
     return copy;
 }
 
+/* The places beside a file where the modules of its Python functions are looked for. */
+const char *pipeline_function_folder(size_t index) {
+    static const char *const folders[] = {"additional_files", "workspace/additional_files", ""};
+    return index < ARRAY_SIZE(folders) ? folders[index] : NULL;
+}
+
+void keep_module(struct loader *loader, const struct node *place, const char *function) {
+    size_t size =
+        strspn(function, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    if (!strchr(function, '.'))
+        node_error(&loader->trouble, place, "function_name: MODULE.FUNCTION",
+                   "`%.100s` does not say in which module the function is", function);
+    /* A document that was made of a file has none: whoever made it has kept the files. */
+    if (!loader->pipeline->files || function[size] != '.')
+        return;
+    const char *folder;
+    for (size_t i = 0; (folder = pipeline_function_folder(i)); i++) {
+        const char *name =
+            loader_format(loader, "%s%s%.*s.py", folder, *folder ? "/" : "", (int)size, function);
+        const char *path = name ? join_to_source(loader, place->source, name) : NULL;
+        struct source *source = NULL;
+        if (!path || !file_exists(AT_FDCWD, path))
+            continue;
+        OWN_BUFFER text = {.maximum = YAML_MAXIMUM_SIZE + 1};
+        OWN_ERROR problem = NULL; /* the call will tell */
+        if (file_read_all(AT_FDCWD, path, YAML_MAXIMUM_SIZE, &text, &problem) < 0 ||
+            !text_is_utf8(buffer_text(&text), text.size) ||
+            !(source = loader_allocate(loader, sizeof(*source))))
+            return;
+        *source = (struct source){
+            path, arena_copy_bytes(loader->arena, buffer_text(&text), text.size), text.size};
+        loader->trouble.no_memory =
+            loader->trouble.no_memory || !source->text || !keep_file(loader, source);
+        return;
+    }
+}
+
 /* Defaults that are paths were written relative to the sub-pipeline's own folder. */
 static struct node *move_defaults(struct loader *loader, struct node *document, const char *key,
                                   const char *folder) {

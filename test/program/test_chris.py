@@ -55,6 +55,20 @@ def test_parameters_of_a_node_are_given(chris):
         '/share/incoming', '/share/outgoing']
 
 
+def test_a_value_means_itself(chris):
+    """ChRIS has no templates."""
+    odd = '${x} ${params.y} $(id) $HOME "q" \\ '
+    path = chris.glovebox.pipeline(json.dumps({'name': 'odd', 'plugin_tree': [
+        {'title': 'root', 'plugin': 'pl-copy v2.1.0', 'previous': None,
+         'plugin_parameter_defaults': {'prefix': odd}}]}))
+    path = path.rename(path.parent / 'odd.yaml')
+    chris.run_file(path, '-i', 'incoming=%s' % chris.dicom, '--plugins', FILES / 'plugins')
+    assert odd in call_of(chris, 'root', 'pl-copy')['command']
+    chris.run('name: outer\ninputs: {a: {}}\nsteps: [{id: s, in: {incoming: inputs.a}, '
+              'pipeline: odd.yaml}]\n', '-i', 'a=%s' % chris.dicom, '--plugins', FILES / 'plugins')
+    assert odd in call_of(chris, 's.root', 'pl-copy')['command']
+
+
 @pytest.mark.parametrize('as_text', [False, True])
 def test_the_older_form_runs(chris, as_text):
     """Nodes know each other by number; the tree may be the text of a list."""

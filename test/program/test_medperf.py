@@ -1,12 +1,14 @@
 """MedPerf's files run as they are: their containers are played, all the rest is the program's."""
-import pathlib
+import json
 import shutil
 
 import pytest
 import yaml
 
+from conftest import ROOT
 from engine_support import wait_until
 from play_support import FILES, playlab, public_file  # noqa: F401 (a fixture)
+from test_crate import PROFILES, validate
 
 REVIEW = FILES / 'review'
 SUBJECTS = ['A/2001', 'A/2002', 'B/2001']
@@ -132,6 +134,65 @@ tasks:
                  '`ports` is not allowed in run_args'):
         assert text in said, said
     assert '2:17: error' in said and '5:' in said
+
+
+# ---------------------------------------------------------------------------- volumes
+
+def volumes(first, second):
+    step = '''
+  - {id: %s, type: container, image: example/any:1.0, command: %s, mounts: %s, next: %s}'''
+    return 'steps:' + step % ('one', 'one', first, 'two') + step % ('two', 'two', second, 'null')
+
+
+def test_an_input_that_a_step_writes_can_be_written(playlab):
+    """With `from` or without: only what the site brought is read-only."""
+    playlab.play('#!/bin/sh\ntest -e /raw && touch /raw/x && exit 1; echo $2 >> /data/journal\n')
+    raw = playlab.data({'scan': ''}, 'raw')
+    playlab.run(volumes(
+        '{output_volumes: {output_path: {mount_path: /data}}}',
+        '{input_volumes: {output_path: {mount_path: /data}, data_path: {mount_path: /raw}}}'),
+        '-i', 'data_path=%s' % raw)
+    assert (playlab.volume('output_path') / 'journal').read_text() == 'one\ntwo\n'
+
+
+def test_mistakes_of_volumes(playlab):
+    said = playlab.glovebox('check', playlab.glovebox.pipeline(volumes(
+        '{output_volumes: {ouput_path: {mount_path: /data}, labels: {mount_path: /data}}}',
+        '{}')), status=3).stderr
+    assert 'warning: MedPerf has no volume `ouput_path`' in said
+    assert 'did you mean `output_path`?' in said
+    assert 'error: two volumes at `/data`' in said
+
+
+# ------------------------------------------------------------------------------ crates
+
+def test_functions_beside_the_file_are_in_the_crate(playlab, tmp_path):
+    """A copy of the run's folder runs where neither the workflow nor its functions are."""
+    playlab.play('#!/bin/sh\nshift; echo $@ >> /data/journal\n')
+    functions = playlab.folder / 'additional_files' / 'functions.py'
+    functions.parent.mkdir()
+    functions.write_text('def parts(state):\n    return ["DOE"]\n'
+                         'def yes(state):\n    return True\n')
+    text = volumes('{output_volumes: {output_path: {mount_path: /data}}}',
+                   '{output_volumes: {output_path: {mount_path: /data}}}')
+    text = text.replace('next: two', 'next: {if: [{condition: yes, target: two}]}, partition: true')
+    text += ('\nconditions: [{id: yes, type: function, function_name: functions.yes}]\n'
+             'partition_def: {type: function, function_name: functions.parts}\n')
+    playlab.run(text)
+    crate = shutil.copytree(playlab.folder_of(), tmp_path / 'crate')
+    shutil.rmtree(functions.parent)
+    (playlab.folder / 'pipeline.yaml').unlink()
+    for folder in crate, None:
+        playlab.glovebox('run', folder or playlab.folder_of())
+        assert (playlab.volume('output_path') / 'journal').read_text() == 'one --partition DOE\ntwo\n'
+    graph = {entity['@id']: entity for entity in
+             json.loads((crate / 'ro-crate-metadata.json').read_text())['@graph']}
+    module = graph['workflow/additional_files/functions.py']
+    assert module['programmingLanguage'] == 'Python' and 'sha256' in module
+    (crate / 'workflow/additional_files/functions.py').write_text('def yes(state): return False\n')
+    assert 'is not as it was' in playlab.glovebox('run', crate, status=3).stderr
+    validated = validate(ROOT, *((profile, playlab.folder_of()) for profile in PROFILES))
+    assert validated.returncode == 0, validated.stdout
 
 
 # ------------------------------------------------------------------ the format to the letter

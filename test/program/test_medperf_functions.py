@@ -178,6 +178,7 @@ LIST_MISTAKES = {
              'must return a list of texts, and has in it a value of type int'),
     'twice': ('def f(state):\n    return ["one", "one"]\n', 'two partitions have the same key'),
     'none': ('def f(state):\n    return []\n', 'it found nothing to work on'),
+    'not UTF-8': ('def f(state):\n    return ["ab\\udcfc"]\n', 'whose name is not UTF-8'),
     'empty': ('def f(state):\n    return [""]\n', 'a partition has an empty name'),
 }
 
@@ -219,6 +220,19 @@ def test_partitions_that_cannot_be_listed_fail_the_run(lab, kind):
     assert not lab.out.exists() or not (lab.out / 'journal').exists()
     if kind == 'raised':
         assert_secret(lab)
+
+
+def test_a_function_that_leaves_a_mess(lab):
+    """A thread that goes on, and no standard output: its answer holds all the same."""
+    lab.go(ASKS, '''
+import os, sys, threading, time
+def f(state):
+    threading.Thread(target=time.sleep, args=(1000,)).start()
+    sys.stdout.close()
+    os.close(2)
+    return True
+''')
+    assert lab.journal() == ['a', 'b']
 
 
 def test_a_module_that_is_nowhere(lab):
