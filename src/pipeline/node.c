@@ -157,14 +157,12 @@ static json_t *number_to_json(const struct node *node) {
             return json_integer(node->integer);
         return json_string(node->text);
     }
-    json_t *real = json_real(node->number);
-    char *dumped = real ? json_text(real, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17), NULL) : NULL;
-    if (dumped && !text_equal(dumped, node->text)) {
-        json_decref(real);
-        real = json_string(node->text);
-    }
-    free(dumped);
-    return real;
+    OWN_JSON real = json_real(node->number);
+    OWN_STRING dumped =
+        real ? json_text(real, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17), NULL) : NULL;
+    if (!dumped)
+        return NULL;
+    return text_equal(dumped, node->text) ? take(&real) : json_string(node->text);
 }
 
 static json_t *container_to_json(const struct node *node) {
