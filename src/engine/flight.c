@@ -396,21 +396,8 @@ static int clear_work(const struct flight *flight, struct error **err) {
                                                        : tree_remove(AT_FDCWD, flight->work, err);
 }
 
-/* After a power cut the driver may know of an attempt that we forgot: its number is taken. */
-static struct flight *flight_next(struct task *task, struct error **err) {
-    const struct engine *engine = task->step->run->engine;
-    for (;;) {
-        struct flight *flight = flight_new(task, task->attempts + 1u, err);
-        if (!flight || !engine->rebooted ||
-            engine->driver->find(engine->compute, flight->job) == JOB_UNKNOWN)
-            return flight;
-        flight_drop(flight);
-        task->attempts++;
-    }
-}
-
 int flight_begin(struct task *task, struct error **err) {
-    struct flight *flight = flight_next(task, err);
+    struct flight *flight = flight_new(task, task->attempts + 1u, err);
     if (!flight)
         return -1;
     struct error *problem = NULL;

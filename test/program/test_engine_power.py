@@ -132,4 +132,4 @@ def test_an_attempt_that_the_database_forgot_is_made_again(lab, half):
     (lab.folder / 'judge' / 'go').write_text('')
     lab.glovebox('resume', 'last')
     assert lab.state() == 'succeeded'
-    assert [each['number'] for each in lab.record()['two']['attempts']] == [2]
+    assert [each['number'] for each in lab.record()['two']['attempts']] == [1]
