@@ -1,6 +1,7 @@
 /* What the commands that change a run share: who asks, and what came of it. */
 #include "cli/change.h"
 
+#include "cli/follow.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
 
@@ -30,5 +31,26 @@ int change_report(const struct invocation *invocation, const char *run, const ch
     }
     buffer_format(&out, ": %s\n", done);
     tell(invocation, "%s", buffer_text(&out));
+    return 0;
+}
+
+int change_go_on(const struct invocation *invocation, struct engine *engine, const char *run,
+                 struct error **err) {
+    static const char *const under_way[] = {"planned", "running", "waiting"};
+    if (given_flag(invocation, "no-resume") || engine_is_driven(engine))
+        return 0;
+    OWN_JSON status = engine_status(engine, run, err);
+    if (!status)
+        return -1;
+    const char *state = json_string_value(json_object_get(status, "state"));
+    bool goes = false;
+    for (size_t i = 0; i < ARRAY_SIZE(under_way); i++)
+        goes = goes || text_equal(state, under_way[i]);
+    if (!goes)
+        return 0;
+    if (follow_detach(engine, run, err) < 0)
+        return -1;
+    tell(invocation, "%s goes on in the background; \"glovebox status %s\" says how far it is\n",
+         run, run);
     return 0;
 }

@@ -9,6 +9,10 @@
  * may be NULL. */
 int change_report(const struct invocation *invocation, const char *run, const char *where,
                   const char *done, struct error **err) MUST_CHECK;
+/* Goes on with the run in the background when nobody drives the home and something can go on: who
+ * decides is often not who started it, and does not want to wait. Not with --no-resume. */
+int change_go_on(const struct invocation *invocation, struct engine *engine, const char *run,
+                 struct error **err) MUST_CHECK;
 /* The person at the keyboard, for the record. */
 char *change_who(void) MUST_CHECK;
 
@@ -24,6 +28,8 @@ char *change_who(void) MUST_CHECK;
     }
 #define OPTION_DETACH                                                                              \
     { .name = "detach", .letter = 'd', .help = "go on in the background; print the run's name" }
+#define CHANGE_NO_RESUME_OPTION                                                                    \
+    { .name = "no-resume", .help = "only put it on record; do not go on with the run" }
 #define OPTION_FOLLOW                                                                              \
     {                                                                                              \
         .name = "follow", .letter = 'f',                                                           \

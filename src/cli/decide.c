@@ -1,19 +1,6 @@
 /* glovebox decide */
 #include "cli/change.h"
-#include "cli/follow.h"
-
-/* When nobody drives the home, the run goes on in the background: who decides is often not who
- * started it, and does not want to wait. */
-static int go_on(const struct invocation *invocation, struct engine *engine, const char *run,
-                 struct error **err) {
-    if (given_flag(invocation, "no-resume") || engine_is_driven(engine))
-        return 0;
-    if (follow_detach(engine, run, err) < 0)
-        return -1;
-    tell(invocation, "%s goes on in the background; \"glovebox status %s\" says how far it is\n",
-         run, run);
-    return 0;
-}
+#include "cli/session.h"
 
 static int handle(const struct invocation *invocation, struct error **err) {
     OWN_ENGINE engine = NULL;
@@ -30,7 +17,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
         return -1;
     if (change_report(invocation, run, where, approved ? "approved" : "rejected", err) < 0)
         return -1;
-    return go_on(invocation, engine, run, err) < 0 ? -1 : STATUS_SUCCEEDED;
+    return change_go_on(invocation, engine, run, err) < 0 ? -1 : STATUS_SUCCEEDED;
 }
 
 static const struct argument_entry arguments[] = {
@@ -40,7 +27,7 @@ static const struct argument_entry arguments[] = {
 };
 static const struct option_entry options[] = {
     {.name = "note", .letter = 'n', .value = "TEXT", .help = "what to put on record with it"},
-    {.name = "no-resume", .help = "record the decision only; do not go on with the run"},
+    CHANGE_NO_RESUME_OPTION,
 };
 
 const struct command command_decide = {

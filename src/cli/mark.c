@@ -16,7 +16,9 @@ static int mark(const struct invocation *invocation, bool succeeded, const char 
         return -1;
     if (engine_mark(engine, run, where, succeeded, reason, err) < 0)
         return -1;
-    return change_report(invocation, run, where, done, err) < 0 ? -1 : STATUS_SUCCEEDED;
+    if (change_report(invocation, run, where, done, err) < 0)
+        return -1;
+    return change_go_on(invocation, engine, run, err) < 0 ? -1 : STATUS_SUCCEEDED;
 }
 
 static int skip(const struct invocation *invocation, struct error **err) {
@@ -30,6 +32,7 @@ static int succeed(const struct invocation *invocation, struct error **err) {
 static const struct argument_entry arguments[] = {ARGUMENT_RUN, ARGUMENT_TASK};
 static const struct option_entry options[] = {
     {.name = "reason", .letter = 'r', .value = "TEXT", .help = "why it need not run; required"},
+    CHANGE_NO_RESUME_OPTION,
 };
 
 const struct command command_skip = {
@@ -37,7 +40,8 @@ const struct command command_skip = {
     .group = GROUP_CHANGE,
     .summary = "skip a task, with a reason",
     .description = "The task is not run; what follows treats it as skipped. The reason and who "
-                   "gave it stand in the run's record.",
+                   "gave it stand in the run's record. Then the run goes on: by the program that "
+                   "drives the home, or else in the background.",
     COMMAND_ARGUMENTS(arguments),
     COMMAND_OPTIONS(options),
     .handle = skip,
@@ -48,7 +52,8 @@ const struct command command_succeed = {
     .group = GROUP_CHANGE,
     .summary = "mark a task as succeeded, with a reason",
     .description = "The task counts as succeeded without being run, with whatever outputs it has. "
-                   "The reason and who gave it stand in the run's record.",
+                   "The reason and who gave it stand in the run's record. Then the run goes on: by "
+                   "the program that drives the home, or else in the background.",
     COMMAND_ARGUMENTS(arguments),
     COMMAND_OPTIONS(options),
     .handle = succeed,

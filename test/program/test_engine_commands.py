@@ -673,3 +673,17 @@ steps:
     assert all(tasks['work@%d' % n]['attempts'] == 1 for n in range(1, 13)), 'nothing ran twice'
     assert tasks['sum']['attempts'] == tasks['look']['attempts'] + 1 == 1
     assert retries and tasks['bad']['attempts'] > 1 and tasks['bad']['state'] == 'failed'
+
+
+@pytest.mark.parametrize('command', ['skip', 'succeed'])
+def test_a_mark_that_lets_a_failed_run_go_on_goes_on(lab, command):
+    lab.run('''
+name: marked
+steps:
+  - {id: a, command: 'exit 1'}
+  - {id: b, needs: a, trigger_rule: all_done, command: 'echo b'}
+  - {id: c, needs: a, trigger_rule: none_failed, command: 'echo c'}
+''', status=1)
+    lab.glovebox(command, 'last', 'a', '-r', 'seen by hand')
+    wait_until(lambda: lab.state() == 'succeeded')
+    assert lab.states()['c'] == 'succeeded'
