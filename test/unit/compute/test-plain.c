@@ -257,9 +257,7 @@ TEST(a_job_that_waits_for_another_can_be_stopped) {
     OWN_ERROR error = NULL;
     static const char *const names[] = {"a", "b", "c", "d"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        struct job job = bed_shell(&bed, names[i], SHELL("echo ran; sleep 0.1"));
-        if (i == 0)
-            job = bed_shell(&bed, names[i], SHELL("sleep 30"));
+        struct job job = bed_shell(&bed, names[i], SHELL(i ? "echo ran; sleep 0.1" : "sleep 30"));
         job.after = i == 3 ? "a" : i ? names[i - 1] : NULL; /* a <- b <- c, a <- d */
         REQUIRE(bed_launch(&bed, &job));
     }

@@ -170,9 +170,7 @@ static bool fill_page(struct bed *bed, const char *journal) {
         bool odd = status.st_size / 256 % 2;
         char name[32];
         (void)snprintf(name, sizeof(name), "filler-%d", number);
-        struct job job = bed_shell(bed, name, SHELL("true"));
-        if (odd)
-            job = bed_shell(bed, name, SHELL("sleep 0.1"));
+        struct job job = bed_shell(bed, name, SHELL(odd ? "sleep 0.1" : "true"));
         if (!bed_run(bed, &job))
             return false;
     }

@@ -85,6 +85,8 @@ static void grow(struct memory_file *file, size_t size) {
 }
 
 static void put(struct memory_file *file, const void *bytes, size_t size, int64_t offset) {
+    if (!size)
+        return;
     grow(file, (size_t)offset + size);
     memcpy(file->data + offset, bytes, size);
 }
