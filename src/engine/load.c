@@ -20,7 +20,6 @@ static void clear(struct run *run) {
             memory_free(step->open[level].items);
         memory_free(step->tasks);
         memory_free(step->dependents);
-        expression_free(step->when);
     }
     for (size_t i = 0; run->axes && i <= count; i++) {
         if (run->axes[i]) {

@@ -119,7 +119,6 @@ struct run_step {
     bool selected;
     bool starts; /* by itself, as --only left out what would fire it */
     bool has_log_folder;
-    struct expression *when; /* compiled on first use */
 };
 
 enum manifest_of { MANIFEST_OF_INPUT, MANIFEST_OF_PARAMETER };

@@ -104,14 +104,12 @@ int task_test_when(struct task *task, bool *ret, struct error **err) {
     *ret = true;
     if (!step->step->when)
         return 0;
-    if (!step->when)
-        step->when = expression_new(step->step->when, expression_variables, err);
-    if (!step->when)
-        return -1;
     OWN_JSON input = value_input(task, err);
     OWN_JSON values =
         input ? values_of(task, strstr(step->step->when, "results") != NULL, err) : NULL;
-    if (!values || expression_test(step->when, input, values, ret, err) < 0)
+    struct expression *when =
+        values ? expression_cache_get(step->run->engine->expressions, step->step->when, err) : NULL;
+    if (!when || expression_test(when, input, values, ret, err) < 0)
         return error_wrap(err, "`when`");
     return 0;
 }

@@ -92,6 +92,7 @@ static void engine_down(struct schedule *schedule, int result) {
     world.disk.inside = true;
     while (world.pool)
         pool_step(pool_pick());
+    world.expressions = take(&world.engine->expressions); /* dear, and no state: kept */
     int ended = drive_end(world.engine, result, &problem);
     if (ended < 0 && result == 0 && !world.disk.frozen && !world.disk.faults)
         blame("the end of driving failed: %s", problem ? problem->message : "?");
@@ -102,11 +103,9 @@ static void engine_down(struct schedule *schedule, int result) {
     engine_close(world.engine);
     world.disk.inside = false;
     world.engine = NULL;
-    bool crashed = world.disk.frozen;
     world.disk.frozen = false;
     world.disk.crash_in = world.disk.fault_in = world.disk.fault_for = 0;
     (void)schedule;
-    (void)crashed;
     driver_process_died(false);
 }
 
@@ -117,6 +116,7 @@ static int engine_up_once(struct schedule *schedule, struct error **err) {
         return -1;
     world.engine = engine;
     engine->driver = &simulated_driver;
+    engine->expressions = take(&world.expressions);
     schedule->run_id = -1;
     return drive_begin(engine, schedule->run, &schedule->run_id, err);
 }
@@ -650,6 +650,7 @@ static int simulate_many(uint64_t first, uint64_t end, unsigned every, unsigned 
     database_forget();
     database_drop_kept();
     plays_free();
+    expression_cache_free(take(&world.expressions));
     if (tree_remove(AT_FDCWD, root, NULL) < 0)
         failed++;
     return failed;

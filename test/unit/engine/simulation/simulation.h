@@ -91,6 +91,7 @@ struct world {
     int64_t now;
     struct disk disk;
     struct engine *engine;
+    struct expression_cache *expressions;
     struct compute_host host;
     bool open;
     struct play *plays;
