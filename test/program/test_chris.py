@@ -5,6 +5,7 @@ import pytest
 
 from conftest import ROOT
 from play_support import playlab  # noqa: F401 (a fixture)
+from test_crate import PROFILES, validate
 
 FILES = ROOT / 'test' / 'chris'
 
@@ -18,6 +19,13 @@ def chris(playlab):
 
 def call_of(lab, step, plugin):
     return json.loads(lab.output(step, 'outgoing/%s.call' % plugin))
+
+
+@pytest.mark.slow
+def test_the_crate_of_a_tree_is_valid(chris):
+    chris.run_file(FILES / 'tree.yaml', '-i', 'incoming=%s' % chris.dicom)
+    done = validate(ROOT, *((profile, chris.folder_of()) for profile in PROFILES))
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_tree_runs(chris):

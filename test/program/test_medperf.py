@@ -100,6 +100,13 @@ def test_a_container_config_runs(container):
     assert not (playlab.folder_of() / 'report.yaml').exists()
 
 
+@pytest.mark.slow
+def test_the_crate_of_a_container_config_is_valid(container):
+    container.run_file(*container.options)
+    done = validate(ROOT, *((profile, container.folder_of()) for profile in PROFILES))
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize('task, volumes, outputs', [
     ('infer', 'data_path', 'output_path: {mount_path: /out, type: directory}'),
     ('evaluate', 'predictions', 'output_path: {mount_path: /out/results.yaml, type: file}')])
