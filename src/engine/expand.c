@@ -4,13 +4,24 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-static int insert_task(struct run_step *step, struct node *node, bool fan, bool fresh,
-                       struct task **ret, struct error **err) {
-    struct run *run = step->run;
-    struct task *task = task_new(step, node, err);
-    if (!task)
+static int insert_new(struct task *task, bool fan, struct error **err) {
+    const struct run *run = task->step->run;
+    const struct node *node = task->node;
+    if (store_run(run->engine->store, err,
+                  "INSERT INTO task(run, step, partition, parent, path, item, files, state, fresh) "
+                  "VALUES(?, ?, ?, ?, ?, ?, ?, 0, ?)",
+                  "iisssssi", run->id, (int64_t)task->step->step->index, node->key,
+                  fan ? node->parent->key : NULL, fan ? node->path : NULL, fan ? node->item : NULL,
+                  fan ? node->files : NULL, (int64_t)task->fresh) < 0)
         return -1;
-    /* A partition that was there before a restart goes on with its attempts. */
+    task->id = store_last_id(run->engine->store);
+    return 0;
+}
+
+/* A partition that was there before a restart goes on with its attempts. */
+static int insert_again(struct task *task, bool fan, struct error **err) {
+    const struct run *run = task->step->run;
+    const struct node *node = task->node;
     OWN_ROWS rows = store_query(
         run->engine->store, err,
         "INSERT INTO task(run, step, partition, parent, path, item, files, state, fresh) "
@@ -19,16 +30,33 @@ static int insert_task(struct run_step *step, struct node *node, bool fan, bool 
         "files = excluded.files, state = 0, fresh = excluded.fresh, skip = 0, cause = 0, "
         "exit = -1, tries = 0, fired = 0, chosen = 0, key = NULL, output = NULL, result = NULL, "
         "reason = NULL, started = NULL, ended = NULL, wake = NULL RETURNING id, attempts",
-        "iisssssi", run->id, (int64_t)step->step->index, node->key, fan ? node->parent->key : NULL,
-        fan ? node->path : NULL, fan ? node->item : NULL, fan ? node->files : NULL, (int64_t)fresh);
+        "iisssssi", run->id, (int64_t)task->step->step->index, node->key,
+        fan ? node->parent->key : NULL, fan ? node->path : NULL, fan ? node->item : NULL,
+        fan ? node->files : NULL, (int64_t)task->fresh);
     if (!rows || rows_next(rows, err) <= 0)
         return -1;
     task->id = rows_integer(rows, 0);
     task->attempts = (uint16_t)rows_integer(rows, 1);
+    return 0;
+}
+
+static int insert_task(struct run_step *step, struct node *node, bool fresh, bool again,
+                       struct error **err) {
+    bool fan = step->axis->fan_step == step->step->index;
+    struct task *task = task_new(step, node, err);
+    if (!task)
+        return -1;
     task->fresh = fresh;
     step->counts[TASK_WAITING]++;
-    *ret = task;
-    return 0;
+    return again ? insert_again(task, fan, err) : insert_new(task, fan, err);
+}
+
+/* Whether partitions of the step are on record that a restart took back. */
+static int has_gone(const struct run_step *step, int64_t *ret, struct error **err) {
+    return store_integer(step->run->engine->store, 0, ret, err,
+                         "SELECT EXISTS(SELECT 1 FROM task WHERE run = ? AND state = ? AND "
+                         "step = ?)",
+                         "iii", step->run->id, (int64_t)STATE_GONE, (int64_t)step->step->index);
 }
 
 /* "STEP" or "STEP@PARTITION" of --from: must this task run anew? */
@@ -48,11 +76,12 @@ static int insert_tasks(struct run *run, struct axis *axis, const struct range *
         struct run_step *step = &run->steps[s];
         if (step->axis != axis)
             continue;
+        int64_t again = 0;
+        if (has_gone(step, &again, err) < 0)
+            return -1;
         for (uint32_t i = 0; i < range->count; i++) {
             struct node *node = axis->nodes[range->first + i];
-            struct task *task = NULL;
-            if (insert_task(step, node, s == axis->fan_step, is_from(run, step->step, node), &task,
-                            err) < 0)
+            if (insert_task(step, node, is_from(run, step->step, node), again, err) < 0)
                 return -1;
         }
     }
