@@ -226,7 +226,8 @@ const struct language_key language_keys[] = {
      "list of one of exit|signal|out_of_memory|timeout|lost|image_not_found|not_started|output",
      "Only failures of these causes are tried again.", "causes: [lost, out_of_memory]", NULL},
 
-    {"resources", "cpus", "number", "Processors; one is set aside, without a limit, when nothing is said.", "cpus: 2", NULL},
+    {"resources", "cpus", "number",
+     "Processors; one is set aside, without a limit, when nothing is said.", "cpus: 2", NULL},
     {"resources", "memory", "size", "Memory; the task is stopped when it takes more.", "memory: 4g",
      NULL},
     {"resources", "gpus", "integer", "Graphics processors.", "gpus: 1", NULL},
