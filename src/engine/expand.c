@@ -219,6 +219,19 @@ int expand_blocked(struct run *run, size_t fan_step, struct node *above, enum sk
     return record(run, run->axes[fan_step], above, outcome, 0, err);
 }
 
+/* The items of a list need no jq unless the pipeline asks for it: compiling it takes milliseconds.
+ */
+static json_t *list_items(const struct fan *fan, json_t *document, const json_t *values,
+                          struct error **err) {
+    if (!fan->items && json_is_array(document))
+        return json_incref(document);
+    struct expression *items =
+        expression_new(fan->items ? fan->items : ".[]", expression_variables, err);
+    json_t *found = items ? expression_run(items, document, values, err) : NULL;
+    expression_free(items);
+    return found;
+}
+
 /* Items of a JSON document through jq: {items}, and {key} of each. */
 static int list_json(const json_t *parameters, const struct fan *fan, const char *path,
                      struct partition_list *list, struct error **err) {
@@ -227,12 +240,8 @@ static int list_json(const json_t *parameters, const struct fan *fan, const char
     if (!document || !values)
         return document ? error_set_memory(err) : -1;
     json_object_set(values, "params", (json_t *)parameters);
-    struct expression *items =
-        expression_new(fan->items ? fan->items : ".[]", expression_variables, err);
-    struct expression *key =
-        items && fan->key ? expression_new(fan->key, expression_variables, err) : NULL;
-    json_t *found =
-        items && (key || !fan->key) ? expression_run(items, document, values, err) : NULL;
+    struct expression *key = fan->key ? expression_new(fan->key, expression_variables, err) : NULL;
+    json_t *found = key || !fan->key ? list_items(fan, document, values, err) : NULL;
     int result = found ? 0 : -1;
     const json_t *stream = found;
     if (found && json_array_size(found) == 1 && json_is_array(json_array_get(found, 0)))
@@ -253,7 +262,6 @@ static int list_json(const json_t *parameters, const struct fan *fan, const char
             result = partition_list_add(list, text, "", json_incref(item), err);
     }
     json_decref(found);
-    expression_free(items);
     expression_free(key);
     return result < 0 ? -1 : partition_list_finish(list, err);
 }

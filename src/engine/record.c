@@ -317,6 +317,27 @@ static int leave_the_rest(const struct run *run, struct error **err) {
                      "si", NOT_STARTED, run->id);
 }
 
+/* A step that ran and left nothing under the name: the run is well, but somebody counts on it. */
+static int warn_of_missing(struct run *run, const json_t *outputs, struct error **err) {
+    for (size_t i = 0; i < run->pipeline->output_count; i++) {
+        const struct pipeline_output *output = &run->pipeline->outputs[i];
+        if (output->from.kind != REFERENCE_STEP || json_object_get(outputs, output->name) ||
+            !run->steps[output->from.index].ok)
+            continue;
+        OWN_STRING message =
+            memory_format("the output \"%s\" is not there: step %s left nothing of that name",
+                          output->name, run->pipeline->steps[output->from.index].id);
+        if (!message)
+            return error_set_memory(err);
+        if (event_add(run->engine, run->id, 0, "warning",
+                      json_pack("{s:s, s:s}", "message", message, "hint",
+                                "name it in the step's `out:`, so that the step fails without it"),
+                      err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int delivered(struct pool_job *base, struct error **err) {
     CLEANUP(finish_run_job_cleanup) struct finish_run_job *job = (struct finish_run_job *)base;
     struct run *run = base->run;
@@ -338,6 +359,8 @@ static int delivered(struct pool_job *base, struct error **err) {
     OWN_JSON outputs = state == RUN_SUCCEEDED ? delivered_outputs(run, job) : json_object();
     if (!outputs)
         return error_set_memory(err);
+    if (state == RUN_SUCCEEDED && warn_of_missing(run, outputs, err) < 0)
+        return -1;
     if (event_add(run->engine, run->id, 0, "outputs", take(&outputs), err) < 0)
         return -1;
     OWN_ERROR problem = NULL;

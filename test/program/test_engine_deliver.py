@@ -131,3 +131,17 @@ def test_nobody_sees_half_a_file(lab, out):
         assert os.stat(out / 'each/s1/word').st_ino != inode
         assert reader.read() == 'hello\n'
     assert [name for name in os.listdir(out) if name.startswith('.')] == []
+
+
+def test_an_output_that_is_not_there_is_told(lab):
+    lab.run('''
+name: absent
+outputs: {report: a/report.pdf, other: b/x}
+steps:
+  - {id: a, command: 'echo > /out/report.txt'}
+  - {id: b, when: 'false', command: 'echo > /out/x'}
+''')
+    warnings = lab.glovebox('status', 'last', '--json').json['warnings']
+    assert [each['message'] for each in warnings] == [
+        'the output "report" is not there: step a left nothing of that name']
+    assert 'name it in the step' in lab.last.stdout + lab.last.stderr
