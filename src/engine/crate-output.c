@@ -82,21 +82,6 @@ json_t *crate_output_digests(struct run *run, struct error **err) {
     return take(&digests);
 }
 
-json_t *query_output_digests(struct engine *engine, int64_t run, struct error **err) {
-    OWN_ROWS rows =
-        store_query(engine->store, err,
-                    "SELECT data FROM event WHERE run = ? AND kind = 'digests' AND kind <> 'state' "
-                    "ORDER BY id DESC LIMIT 1",
-                    "i", run);
-    int more = rows ? rows_next(rows, err) : -1;
-    if (more < 0)
-        return NULL;
-    json_t *digests = more ? query_parse(rows_text(rows, 0)) : json_object();
-    if (!digests)
-        error_set_memory(err);
-    return digests;
-}
-
 /* ---------------------------------------------------------------- comparison */
 
 static const char *digest_now(const json_t *sources, const json_t *outputs, const char *name) {
@@ -114,7 +99,7 @@ int query_add_recorded(struct engine *engine, int64_t run, json_t *status, struc
         return -1;
     OWN_JSON selection = query_parse(rows_text(rows, 0));
     OWN_JSON sources = query_parse(rows_text(rows, 1));
-    OWN_JSON outputs = query_output_digests(engine, run, err);
+    OWN_JSON outputs = query_last_event(engine, run, "digests", err);
     json_t *recorded = json_object_get(selection, "recorded"), *digest;
     if (!outputs)
         return -1;

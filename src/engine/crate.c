@@ -251,7 +251,7 @@ int crate_write(struct engine *engine, const char *run, const json_t *record, st
     if (crate.id < 0 || !(crate.pipeline = query_pipeline(engine, run, err)))
         return -1;
     crate.folder = home_path(engine, "runs/%s", run);
-    crate.digests = query_output_digests(engine, crate.id, err);
+    crate.digests = query_last_event(engine, crate.id, "digests", err);
     crate.graph = json_array();
     if (!crate.digests)
         return -1;

@@ -71,8 +71,10 @@ int engine_open(const struct engine_options *options, struct engine **ret, struc
     engine->driver = compute_driver(options->driver ? options->driver : "process");
     if (!engine->home)
         return error_set_memory(err);
-    if (options->make && directory_make(AT_FDCWD, options->home, 0700, err) < 0)
-        return error_wrap(err, "home");
+    if (options->make && directory_make(AT_FDCWD, options->home, 0700, err) < 0) {
+        error_wrap(err, "home");
+        return error_hint(err, "--home or GLOVEBOX_HOME names another place");
+    }
     engine->home_fd = file_open(AT_FDCWD, options->home, O_RDONLY | O_DIRECTORY, 0, NULL);
     if (engine->home_fd < 0) {
         error_set_errno(err, errno, "no home at %s", options->home);

@@ -441,8 +441,6 @@ int crate_keep_files(const struct pipeline *pipeline, const char *path, const ch
                      struct error **err) MUST_CHECK;
 /* {name: {sha256, parts}} of the outputs of a run that succeeded. */
 json_t *crate_output_digests(struct run *run, struct error **err) MUST_CHECK;
-/* The same as it was recorded; {} when there is none. */
-json_t *query_output_digests(struct engine *engine, int64_t run, struct error **err) MUST_CHECK;
 /* Adds `recorded` to the status of a run that was made from a crate. */
 int query_add_recorded(struct engine *engine, int64_t run, json_t *status,
                        struct error **err) MUST_CHECK;
@@ -502,6 +500,9 @@ const struct pipeline *query_pipeline(struct engine *engine, const char *run,
 json_t *query_record(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
 json_t *query_time(int64_t wall);
 json_t *query_parse(const char *text); /* JSON null when it is none */
+/* What the run's last event of the kind says; {} when there is none. Not for kind "state". */
+json_t *query_last_event(struct engine *engine, int64_t run, const char *kind,
+                         struct error **err) MUST_CHECK;
 /* Sets `code`, with the nearest name as hint. */
 int query_unknown_step(const struct pipeline *pipeline, const char *id, enum error_code code,
                        struct error **err);

@@ -263,16 +263,23 @@ static int add_said(struct engine *engine, int64_t run, const char *kind, const 
     return more;
 }
 
-static int add_outputs(struct engine *engine, int64_t run, json_t *status, struct error **err) {
-    OWN_ROWS rows =
-        store_query(engine->store, err,
-                    "SELECT data FROM event WHERE run = ? AND kind = 'outputs' AND kind <> 'state' "
-                    "ORDER BY id DESC LIMIT 1",
-                    "i", run);
+json_t *query_last_event(struct engine *engine, int64_t run, const char *kind, struct error **err) {
+    OWN_ROWS rows = store_query(engine->store, err,
+                                "SELECT data FROM event WHERE run = ? AND kind = ? AND kind <> "
+                                "'state' ORDER BY id DESC LIMIT 1",
+                                "is", run, kind);
     int more = rows ? rows_next(rows, err) : -1;
-    json_object_set_new(status, "outputs",
-                        more > 0 ? query_parse(rows_text(rows, 0)) : json_object());
-    return more < 0 ? -1 : 0;
+    if (more < 0)
+        return NULL;
+    json_t *data = more ? query_parse(rows_text(rows, 0)) : json_object();
+    if (!data)
+        error_set_memory(err);
+    return data;
+}
+
+static int add_outputs(struct engine *engine, int64_t run, json_t *status, struct error **err) {
+    json_t *outputs = query_last_event(engine, run, "outputs", err);
+    return outputs && json_object_set_new(status, "outputs", outputs) == 0 ? 0 : -1;
 }
 
 json_t *engine_status(struct engine *engine, const char *run, struct error **err) {

@@ -42,6 +42,22 @@ static json_t *finish(struct binder *binder, size_t errors_before, struct error 
     return NULL;
 }
 
+#define NAMES_TOLD 10
+
+/* The name that was meant, or those that there are. */
+static void suggest(const char *key, const char *const *names, size_t count, struct buffer *ret) {
+    const char *near = text_nearest(key, names, count);
+    if (near) {
+        buffer_format(ret, "did you mean `%s`?", near);
+        return;
+    }
+    buffer_append(ret, count ? "it has: " : "it has none");
+    for (size_t i = 0; i < count && i < NAMES_TOLD; i++)
+        buffer_format(ret, "%s%s", i ? ", " : "", names[i]);
+    if (count > NAMES_TOLD)
+        buffer_format(ret, " and %zu more", count - NAMES_TOLD);
+}
+
 /* Names given that the pipeline does not know. */
 static void check_names(struct binder *binder, const json_t *given, const char *const *names,
                         size_t count, const char *what) {
@@ -53,9 +69,9 @@ static void check_names(struct binder *binder, const json_t *given, const char *
             found = text_equal(names[i], key);
         if (found)
             continue;
-        const char *near = text_nearest(key, names, count);
-        OWN_STRING hint = near ? memory_format("did you mean `%s`?", near) : NULL;
-        complain(binder, hint, "the pipeline has no %s `%.100s`", what, key);
+        OWN_BUFFER hint = {0};
+        suggest(key, names, count, &hint);
+        complain(binder, buffer_text(&hint), "the pipeline has no %s `%.100s`", what, key);
     }
 }
 

@@ -266,6 +266,25 @@ struct node *plugin_step(struct loader *loader, const struct plugin_use *use,
     return step;
 }
 
+/* {incoming: …}: what a tree's root reads. */
+static struct node *incoming_input(struct loader *loader, const struct node *place) {
+    struct node *inputs = new_mapping(loader, place), *input = new_mapping(loader, place);
+    put_text(loader, &input, "type", place, "directory");
+    put_text(loader, &input, "help", place, "what the plugin sees as /share/incoming");
+    put(loader, &inputs, "incoming", input);
+    return inputs;
+}
+
+void put_parts(struct loader *loader, struct node **made, struct node *params, bool reads,
+               struct node *outputs, struct node *steps) {
+    if (params && params->count)
+        put(loader, made, "params", params);
+    if (reads)
+        put(loader, made, "inputs", incoming_input(loader, *made));
+    put(loader, made, "outputs", outputs);
+    put(loader, made, "steps", steps);
+}
+
 /* ---------------------------------------------------------------------- one by itself */
 
 struct node *translate_chris_plugin(struct loader *loader, const struct node *document) {
@@ -293,19 +312,6 @@ struct node *translate_chris_plugin(struct loader *loader, const struct node *do
     if (name)
         put_text(loader, &made, "name", document, name);
     put(loader, &made, "version", node_get_value(document, "version"));
-    if (params && params->count)
-        put(loader, &made, "params", params);
-    if (reads)
-        put(loader, &made, "inputs", incoming_input(loader, document));
-    put(loader, &made, "outputs", outputs);
-    put(loader, &made, "steps", steps);
+    put_parts(loader, &made, params, reads, outputs, steps);
     return loader->trouble.diagnostics->errors > errors ? NULL : made;
-}
-
-struct node *incoming_input(struct loader *loader, const struct node *place) {
-    struct node *inputs = new_mapping(loader, place), *input = new_mapping(loader, place);
-    put_text(loader, &input, "type", place, "directory");
-    put_text(loader, &input, "help", place, "what the plugin sees as /share/incoming");
-    put(loader, &inputs, "incoming", input);
-    return inputs;
 }

@@ -408,12 +408,7 @@ static struct node *make_document(struct tree *tree, const struct node *document
                      outputs_of(loader, &tree->nodes[i]));
     put(loader, &made, "name", node_get_value(document, "name"));
     put(loader, &made, "description", node_get_value(document, "description"));
-    if (params && params->count)
-        put(loader, &made, "params", params);
-    if (reads)
-        put(loader, &made, "inputs", incoming_input(loader, document));
-    put(loader, &made, "outputs", outputs);
-    put(loader, &made, "steps", steps);
+    put_parts(loader, &made, params, reads, outputs, steps);
     return made;
 }
 

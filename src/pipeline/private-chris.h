@@ -18,7 +18,8 @@ const char *plugin_type(const struct node *plugin); /* "ds", "fs" or "ts" */
 bool plugin_reads(struct loader *loader, const struct node *plugin);
 /* The step; adds the plugin's parameters to *params. */
 struct node *plugin_step(struct loader *loader, const struct plugin_use *use, struct node **params);
-/* {incoming: …}: what a tree's root reads. */
-struct node *incoming_input(struct loader *loader, const struct node *place);
+/* The parts that both kinds of document end with. `reads`: the root sees the input `incoming`. */
+void put_parts(struct loader *loader, struct node **made, struct node *params, bool reads,
+               struct node *outputs, struct node *steps);
 
 #endif

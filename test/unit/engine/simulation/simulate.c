@@ -388,29 +388,27 @@ static int summarize(struct schedule *schedule, bool at_end, bool counts, struct
     return more;
 }
 
-static void check_attempts(struct schedule *schedule) {
+static void check_none(const struct schedule *schedule, const char *sql, const char *what) {
     int64_t odd = 0;
-    struct store *store = world.engine->store;
-    if (store_integer(store, 0, &odd, NULL,
-                      "SELECT count(*) FROM attempt a JOIN task t ON t.id = a.task WHERE t.run = ? "
-                      "AND a.ended IS NULL",
-                      "i", schedule->run_id) < 0 ||
-        odd)
-        blame("%lld attempts have no end", (long long)odd);
-    if (store_integer(store, 0, &odd, NULL,
-                      "SELECT count(*) FROM task t WHERE run = ? AND attempts <> "
-                      "(SELECT count(*) FROM attempt a WHERE a.task = t.id) AND attempts > 0",
-                      "i", schedule->run_id) < 0 ||
-        odd)
-        blame("%lld tasks count their attempts wrongly", (long long)odd);
-    if (store_integer(store, 0, &odd, NULL,
-                      "SELECT count(*) FROM (SELECT task, count(*) AS n, (SELECT count(*) FROM "
-                      "attempt a WHERE a.task = e.task AND a.cause = 0) AS good FROM event e WHERE "
-                      "run = ? AND kind = 'state' AND data = 'succeeded' GROUP BY task) "
-                      "WHERE good > 0 AND n <> good",
-                      "i", schedule->run_id) < 0 ||
-        odd)
-        blame("%lld tasks succeeded more often than their attempts", (long long)odd);
+    if (store_integer(world.engine->store, 0, &odd, NULL, sql, "i", schedule->run_id) < 0 || odd)
+        blame("%lld %s", (long long)odd, what);
+}
+
+static void check_attempts(const struct schedule *schedule) {
+    check_none(schedule,
+               "SELECT count(*) FROM attempt a JOIN task t ON t.id = a.task WHERE t.run = ? "
+               "AND a.ended IS NULL",
+               "attempts have no end");
+    check_none(schedule,
+               "SELECT count(*) FROM task t WHERE run = ? AND attempts <> "
+               "(SELECT count(*) FROM attempt a WHERE a.task = t.id) AND attempts > 0",
+               "tasks count their attempts wrongly");
+    check_none(schedule,
+               "SELECT count(*) FROM (SELECT task, count(*) AS n, (SELECT count(*) FROM "
+               "attempt a WHERE a.task = e.task AND a.cause = 0) AS good FROM event e WHERE "
+               "run = ? AND kind = 'state' AND data = 'succeeded' GROUP BY task) "
+               "WHERE good > 0 AND n <> good",
+               "tasks succeeded more often than their attempts");
 }
 
 static int count_entry(const struct tree_entry *entry, void *context, enum tree_verdict *verdict,
