@@ -48,9 +48,11 @@ struct job {
      * over. So the next one is at hand without waiting for this program. NULL: at once. Only where
      * the driver `chains`. */
     const char *after;
-    const char *image; /* container steps; NULL for host programs */
-    const char *const
-        *arguments; /* argv, NULL-terminated; argv[0] is looked up in the box's PATH */
+    const char *image;              /* container steps: as pin() gave it; NULL for host programs */
+    const char *const *entrypoint;  /* of an image: replaces its own; NULL: its own */
+    const char *const *arguments;   /* argv, NULL-terminated; argv[0] is looked up in the box's
+                                       PATH. Of an image: what follows its entry point; an empty
+                                       list: the image's own command */
     const char *const *environment; /* "K=V", the whole environment, NULL-terminated */
     const char *directory; /* working directory inside the box; NULL: "/" or, box off, the host
                               folder `work` */
@@ -104,6 +106,10 @@ struct driver {
     bool chains;      /* holds a job back until another has ended: see struct job */
     int (*open)(const struct compute_host *host, struct compute **ret, struct error **err);
     void (*close)(struct compute *compute); /* leaves jobs running; accepts NULL */
+    /* The name with digest that `image` means here now, owned by the caller: what a run is
+     * recorded with. ERROR_NOT_FOUND with a hint where there is no such image. NULL unless
+     * `runs_images`. */
+    int (*pin)(struct compute *compute, const char *image, char **ret, struct error **err);
     /* Hands a job over. Success means that the driver now answers for the name: it will call
      * `exited` once, even after a restart of this program. May be called many times in a row;
      * flush() ends such a batch. */
