@@ -509,6 +509,33 @@ static int run_as_nobody(const char *folder, const char *keeper) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* What it makes namespaces with are copies of itself: one that outlived it would keep its lock and
+ * its socket, and the home would be busy for ever. */
+TEST(a_keeper_killed_while_it_makes_boxes_leaves_nobody) {
+    for (unsigned round = 0; round < 30; round++) {
+        struct bed bed;
+        REQUIRE(bed_make(&bed));
+        struct job first = boxed(&bed, "first", SHELL("true"));
+        REQUIRE(bed_run(&bed, &first));
+        pid_t pids[16];
+        REQUIRE(bed_keepers(&bed, pids, ARRAY_SIZE(pids)) == 1);
+        static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+            struct job job = boxed(&bed, names[i], SHELL("true"));
+            REQUIRE(bed_launch(&bed, &job));
+        }
+        (void)usleep(round * 331 % 5000);
+        CHECK(kill(pids[0], SIGKILL) == 0);
+        bool empty = false;
+        for (int tries = 0; tries < 300 && !empty; tries++) {
+            (void)usleep(10000);
+            empty = bed_keepers(&bed, pids, ARRAY_SIZE(pids)) == 0;
+        }
+        CHECK(empty);
+        bed_remove(&bed);
+    }
+}
+
 TEST(all_of_this_as_an_ordinary_user) {
     if (geteuid() != 0)
         SKIP("not root: the others ran as an ordinary user");
