@@ -23,6 +23,7 @@ const struct command *const command_table[] = {
     &command_skip,
     &command_succeed,
     /* GROUP_IMAGE */
+    &command_image_pull,
     &command_image_load,
     &command_image_list,
     &command_image_show,
