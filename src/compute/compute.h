@@ -66,6 +66,8 @@ struct job {
     const char *network;  /* NULL or "none": no network; "host": the host's; else a name */
     struct compute_limits limits;
     enum box_mode box;
+    bool writable_root; /* of an image: its program may write anywhere in it, for the time of the
+                           job and within limits.scratch. Else it may write to /tmp only */
 };
 
 struct exit_report {

@@ -173,7 +173,9 @@ static void judge(const struct job *job, int status, bool out_of_memory, struct 
     record->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     record->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     record->remark = job->remark ? job->remark : job->log_trimmed ? REMARK_LOG_TRIMMED : 0;
-    if (outcome->stage != STAGE_NONE && (outcome->number || job->stop_cause == CAUSE_NONE)) {
+    bool starved = out_of_memory && outcome->stage == STAGE_RUNTIME;
+    if (outcome->stage != STAGE_NONE && !starved &&
+        (outcome->number || job->stop_cause == CAUSE_NONE)) {
         record->cause = CAUSE_NOT_STARTED;
         record->exit_code = -1;
         record->signal = 0;
@@ -181,6 +183,8 @@ static void judge(const struct job *job, int status, bool out_of_memory, struct 
         record->number = outcome->number;
         if (outcome->stage == STAGE_MOUNT)
             (void)snprintf(record->subject, sizeof(record->subject), "%d", outcome->mount);
+        else if (outcome->stage == STAGE_RUNTIME)
+            memcpy(record->subject, outcome->subject, sizeof(record->subject));
     } else if (job->stop_cause != CAUSE_NONE) {
         record->cause = job->stop_cause;
     } else if (out_of_memory && status != 0) {
