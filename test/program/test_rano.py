@@ -3,7 +3,6 @@ each; people, played by the test, review every case."""
 import gzip
 import itertools
 import os
-import subprocess
 import threading
 import time
 
@@ -11,9 +10,8 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from container_support import containers  # noqa: F401 (a fixture)
-from engine_support import wait_until
-from play_support import public_file
+from container_support import containers, ordinary_containers  # noqa: F401 (fixtures)
+from engine_support import public_file
 
 OWN = ROOT / 'pipelines' / 'rano'
 SUBJECTS = ['AAAC_1', 'AAAC_2', 'BBBC_1', 'BBBC_2']
@@ -63,15 +61,19 @@ def journal(out):
     return path.read_text().splitlines() if path.exists() else []
 
 
-@pytest.fixture
-def rano(containers):
+@pytest.fixture(params=['containers', 'ordinary_containers'])
+def rano(request):
+    containers = request.getfixturevalue(request.param)
     containers.load('rano')
     raw = containers.data({'%s/%s/1.dcm' % (case, kind): '%s %s\n' % (case, kind)
                            for case in CASES for kind in ('t1c', 't1n', 't2f', 't2w')}, 'raw')
     models = containers.data({'models/net.txt': 'net'}, 'additional_files')
-    containers.out = containers.folder / 'out'
-    containers.labels = containers.folder / 'labels'
+    containers.out = containers.data({}, 'out')
+    containers.labels = containers.data({}, 'labels')
+    containers.parameters = containers.data(
+        {'parameters.yaml': (OWN / 'parameters.yaml').read_text()}, 'parameters') / 'parameters.yaml'
     containers.options = ['-i', 'data_path=%s' % raw, '-i', 'additional_files=%s' % models,
+                          '-i', 'parameters_file=%s' % containers.parameters,
                           '-i', 'output_path=%s' % containers.out,
                           '-i', 'output_labels_path=%s' % containers.labels,
                           '-i', 'report_file=%s' % (containers.folder / 'report.yaml')]
@@ -82,9 +84,7 @@ def review_all(lab, workflow, timeout):
     """Runs it until only the approval is missing."""
     reviewer = Reviewer(lab.out)
     reviewer.start()
-    lab.last = lab.glovebox('run', workflow, *lab.options, '-i',
-                            'parameters_file=%s' % (OWN / 'parameters.yaml'), status=4,
-                            timeout=timeout)
+    lab.last = lab.glovebox('run', workflow, *lab.options, status=4, timeout=timeout)
     reviewer.stopped = True
     reviewer.join()
     return journal(lab.out)
@@ -122,11 +122,10 @@ def check_end(lab):
     assert set(metadata) == {case.replace('/', '_') for case in CASES}
     report = yaml.safe_load((lab.folder / 'report.yaml').read_text())
     assert report['execution_status'] == 'done'
-    mine = (os.getuid(), os.getgid())
     for root, folders, names in os.walk(lab.out):
         for one in (root, *(os.path.join(root, name) for name in folders + names)):
             status = os.lstat(one)
-            assert (status.st_uid, status.st_gid) == mine, one
+            assert (status.st_uid, status.st_gid) == lab.owner, one
 
 
 def most_at_once(lab, step):
@@ -151,13 +150,20 @@ def test_our_workflow_runs_to_its_end(rano):
 
 
 def test_what_a_case_lacks_is_told(rano):
-    """The others go on, and the case too once the scans are there."""
+    """Once the scans are there, a retry takes the case up."""
     scan = rano.folder / 'raw' / CASES[0] / 't2w' / '1.dcm'
     scan.rename(scan.parent / 'x')
-    done = rano.glovebox('run', OWN / 'workflow.yaml', *rano.options, '-i',
-                         'parameters_file=%s' % (OWN / 'parameters.yaml'), status=1)
-    assert 'check_scans@' + CASES[0] in done.stderr
+    done = rano.glovebox('run', OWN / 'workflow.yaml', *rano.options, status=1)
+    assert 'check_scans@' + CASES[0] in done.stdout + done.stderr
     assert 'missing modality t2w' in rano.log('check_scans@' + CASES[0])
+    (scan.parent / 'x').rename(scan)
+    reviewer = Reviewer(rano.out)
+    reviewer.start()
+    rano.glovebox('retry', 'last', status=4, timeout=120)
+    reviewer.stopped = True
+    lines = journal(rano.out)
+    assert lines.count('make_csv ' + CASES[0]) == 1 and lines.count('initial_setup') == 1
+    assert lines[-1] == 'calculate_changed_voxels'
 
 
 @pytest.mark.slow
