@@ -89,9 +89,12 @@ static int remove_image(const struct invocation *invocation, struct error **err)
     bool dry_run = given_flag(invocation, "dry-run");
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
+    OWN_JSON needed = engine_images_needed(session.home, err);
+    if (!needed)
+        return -1;
     for (size_t i = 0; i < invocation->argument_count; i++) {
         struct image_gc_report one = {0};
-        if (image_remove(session.store, invocation->arguments[i], NULL, dry_run, &one, err) < 0)
+        if (image_remove(session.store, invocation->arguments[i], needed, dry_run, &one, err) < 0)
             return -1;
         total.names += one.names;
         total.images += one.images;
@@ -124,8 +127,10 @@ static int gc(const struct invocation *invocation, struct error **err) {
     OWN_IMAGE_SESSION session = {0};
     struct image_gc_report report = {0};
     bool dry_run = given_flag(invocation, "dry-run");
-    if (image_session_open(invocation, false, &session, err) < 0 ||
-        image_gc(session.store, NULL, dry_run, &report, err) < 0)
+    if (image_session_open(invocation, false, &session, err) < 0)
+        return -1;
+    OWN_JSON needed = engine_images_needed(session.home, err);
+    if (!needed || image_gc(session.store, needed, dry_run, &report, err) < 0)
         return -1;
     return report_dropped(invocation, dry_run, &report, err) < 0 ? -1 : STATUS_SUCCEEDED;
 }

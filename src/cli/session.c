@@ -6,6 +6,7 @@
 #include "compute/compute.h"
 #include "tools/tools.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -52,7 +53,11 @@ static int site_allows(const void *context, const char *key, const char *value,
         return policy_allows(site->policy, key, value, err);
     const struct driver *driver = image_driver();
     OWN_STRING pinned = NULL;
-    return driver ? driver->pin(site->home, value, &pinned, err) : 0;
+    if (!driver)
+        return 0;
+    if (driver->pin(site->home, value, &pinned, err) < 0)
+        return -1;
+    return policy_check_pinned(site->policy, site->home, value, pinned, err);
 }
 
 #define NO_HOME "/nonexistent" /* nobody's, as in a container */
@@ -111,6 +116,14 @@ int session_print_diagnostics(const struct invocation *invocation,
     if (buffer_check(&out, err) < 0)
         return -1;
     (void)fwrite(buffer_text(&out), 1, out.size, stderr);
+    return 0;
+}
+
+int session_own_program(char *path, size_t size, struct error **err) {
+    ssize_t length = readlink("/proc/self/exe", path, size - 1);
+    if (length < 0)
+        return error_set_errno(err, errno, "cannot read /proc/self/exe");
+    path[length] = '\0';
     return 0;
 }
 

@@ -157,7 +157,8 @@ static int write_process(struct buffer *out, const struct job *job,
     if (write_arguments(out, job, ret, err) < 0)
         return -1;
     write_environment(out, job, image, devices);
-    unsigned processes = job->limits.processes ? job->limits.processes : DEFAULT_PROCESSES;
+    /* The vessel's init and crun's own may be counted, too. */
+    unsigned processes = job->limits.processes ? job->limits.processes + 4 : DEFAULT_PROCESSES;
     buffer_format(out,
                   ",\"noNewPrivileges\":true,\"capabilities\":{\"bounding\":[],\"effective\":[],"
                   "\"inheritable\":[],\"permitted\":[],\"ambient\":[]},\"rlimits\":[{\"type\":"

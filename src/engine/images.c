@@ -2,6 +2,8 @@
  * however long that takes and wherever a name points meanwhile. */
 #include "private.h"
 
+#include <fcntl.h>
+
 /* The name must be known to the driver now; what it is pinned to goes into `images`. */
 static int pin(const struct engine *engine, const struct step *step, json_t *images,
                struct error **err) {
@@ -10,7 +12,8 @@ static int pin(const struct engine *engine, const struct step *step, json_t *ima
     if (!engine->driver || !engine->driver->pin)
         return error_set(err, ERROR_UNSUPPORTED, "step %s: nothing here runs images", step->id);
     OWN_STRING pinned = NULL;
-    if (engine->driver->pin(engine->home, step->image, &pinned, err) < 0)
+    if (engine->driver->pin(engine->home, step->image, &pinned, err) < 0 ||
+        policy_check_pinned(engine->policy, engine->home, step->image, pinned, err) < 0)
         return error_wrap(err, "step %s", step->id);
     return json_object_set_new(images, step->image, json_string(pinned)) < 0 ? error_set_memory(err)
                                                                              : 0;
@@ -31,6 +34,42 @@ json_t *images_pin(const struct engine *engine, const struct pipeline *pipeline,
 
 const char *images_of(const struct run *run, const struct step *step) {
     return step->image ? json_get_string(run->images, step->image, step->image) : NULL;
+}
+
+static int add_needed(const char *text, json_t *digests, struct error **err) {
+    OWN_JSON images = text ? json_parse(text, strlen(text), err) : json_object();
+    const char *name;
+    json_t *pinned;
+    if (!images)
+        return text ? -1 : error_set_memory(err);
+    json_object_foreach(images, name, pinned) {
+        const char *digest = images_digest(json_string_value(pinned));
+        if (digest && json_array_append_new(digests, json_string(digest)) < 0)
+            return error_set_memory(err);
+    }
+    return 0;
+}
+
+json_t *engine_images_needed(const char *home, struct error **err) {
+    OWN_JSON digests = json_array();
+    OWN_STRING database = path_join(home, "glovebox.db");
+    if (!digests || !database) {
+        error_set_memory(err);
+        return NULL;
+    }
+    if (!file_exists(AT_FDCWD, database))
+        return take(&digests);
+    OWN_ENGINE engine = NULL;
+    struct engine_options options = {.home = home};
+    if (engine_open(&options, &engine, err) < 0)
+        return NULL;
+    OWN_ROWS rows = store_query(
+        engine->store, err, "SELECT images FROM run WHERE state < 4 AND images IS NOT NULL", "");
+    int more = rows ? 1 : -1;
+    while (more > 0 && (more = rows_next(rows, err)) > 0)
+        if (add_needed(rows_text(rows, 0), digests, err) < 0)
+            more = -1;
+    return more < 0 ? NULL : take(&digests);
 }
 
 const char *images_digest(const char *pinned) {

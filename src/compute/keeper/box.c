@@ -125,11 +125,11 @@ void box_fail(struct outcome *outcome, enum stage stage) {
 /* Without a pids cgroup there is RLIMIT_NPROC, which counts all processes of a user. In a user
  * namespace of its own the box is counted alone. `self` is the host's /proc/self: the box's own
  * is read-only. */
-static int count_alone(const struct box *box, int self) {
+static int count_alone(uid_t user, gid_t group, int self) {
     char map[2][64];
     static const char *const files[] = {"setgroups", "uid_map", "gid_map"};
-    (void)snprintf(map[0], sizeof(map[0]), "%u %u 1\n", box->user, box->user);
-    (void)snprintf(map[1], sizeof(map[1]), "%u %u 1\n", box->group, box->group);
+    (void)snprintf(map[0], sizeof(map[0]), "%u %u 1\n", user, user);
+    (void)snprintf(map[1], sizeof(map[1]), "%u %u 1\n", group, group);
     const char *const texts[] = {"deny", map[0], map[1]};
     if (unshare(CLONE_NEWUSER) < 0)
         return -1;
@@ -275,7 +275,7 @@ static void run_box(struct setup *setup, struct root *root) {
     enum stage stage = root_make(root);
     if (stage != STAGE_NONE)
         box_fail(outcome, stage);
-    if (self >= 0 && count_alone(keeper->box, self) < 0)
+    if (self >= 0 && count_alone(keeper->box->user, keeper->box->group, self) < 0)
         box_fail(outcome, STAGE_LIMIT);
     open_devices(setup);
     if (launch_limits(setup->launch, setup->job->sandbox) < 0)
@@ -294,6 +294,11 @@ static void run_vessel(struct setup *setup, struct root *root) {
     if (stage != STAGE_NONE)
         box_fail(outcome, stage);
     open_devices(setup);
+    /* crun sets the limit of processes before it makes the container's user namespace, which then
+     * holds for all processes of its maker in the one above. */
+    int self = root->box->privileged ? -1 : open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (self >= 0 && count_alone(0, 0, self) < 0)
+        box_fail(outcome, STAGE_LIMIT);
     if (launch_limits(setup->launch, setup->job->sandbox & ~(uint32_t)SANDBOX_PROCESSES_USER) < 0)
         box_fail(outcome, STAGE_LIMIT);
     int number = vessel_open_number();

@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BUNDLE_SIZE = 16 << 20, FORKED_WITHOUT_EXEC = 0x40 /* the kernel's PF_FORKNOEXEC */ };
+enum { BUNDLE_SIZE = 4 << 20, FORKED_WITHOUT_EXEC = 0x40 /* the kernel's PF_FORKNOEXEC */ };
 
 /* ----------------------------------------------------------------------- the bundle */
 
