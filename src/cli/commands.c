@@ -26,6 +26,9 @@ const struct command *const command_table[] = {
     &command_image_load,
     &command_image_list,
     &command_image_show,
+    &command_image_verify,
+    &command_image_remove,
+    &command_image_gc,
     /* GROUP_HOUSE */
     &command_tool,
     &command_doctor,

@@ -84,9 +84,12 @@ static int find(struct oci *oci, const char *name, struct image *ret, struct err
                       buffer_text(&shown));
 }
 
-int oci_pin(struct oci *oci, const char *name, char **ret, struct error **err) {
+int oci_pin(const char *home, const char *name, char **ret, struct error **err) {
     OWN_IMAGE image = {0};
-    if (find(oci, name, &image, err) < 0)
+    struct oci *oci = oci_new(home);
+    int bad = oci ? find(oci, name, &image, err) : error_set_memory(err);
+    oci_free(oci);
+    if (bad)
         return -1;
     *ret = image_pinned_name(image.reference, image.digest, err);
     return *ret ? 0 : -1;

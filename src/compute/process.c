@@ -419,10 +419,6 @@ static int process_flush(struct compute *compute, struct error **err) {
     return 0;
 }
 
-static int process_pin(struct compute *compute, const char *image, char **ret, struct error **err) {
-    return oci_pin(compute->oci, image, ret, err);
-}
-
 static enum job_state process_find(struct compute *compute, const char *name) {
     struct known *known = find_known(compute, name);
     if (!known)
@@ -536,7 +532,7 @@ const struct driver driver_process = {.name = "process",
                                       .chains = true,
                                       .open = process_open,
                                       .close = process_close,
-                                      .pin = process_pin,
+                                      .pin = oci_pin,
                                       .launch = process_launch,
                                       .flush = process_flush,
                                       .find = process_find,

@@ -164,6 +164,12 @@ static int record(json_t *index, void *context, struct error **err) {
                         "architecture", machine_architecture());
         if (json_object_set_new(images, arrival->digest, one) < 0)
             return error_set_memory(err);
+        const json_t *layer;
+        size_t i;
+        json_array_foreach(json_object_get(recording->manifest, "layers"), i, layer) {
+            if (add_once(one, "layers", json_get_string(layer, "digest", ""), err) < 0)
+                return -1;
+        }
     }
     if (arrival->index_digest && add_once(one, "indexes", arrival->index_digest, err) < 0)
         return -1;

@@ -115,4 +115,26 @@ struct image_options {
 int image_load(struct image_store *store, const char *path, const struct image_options *options,
                json_t **ret, struct error **err) MUST_CHECK;
 
+/* ------------------------------------------------------------------ upkeep */
+
+/* Compares an image (NULL: all) with its digests: its blobs, and every file of its root with the
+ * list made when it was unpacked. *ret gets [{"reference", "digest", "good", "problems":
+ * [sentences], "problem_count", "repaired"}]. `repair`: what differs is unpacked anew from blobs
+ * that are whole, unless somebody holds it. */
+int image_verify(struct image_store *store, const char *reference, bool repair,
+                 const struct image_options *options, json_t **ret, struct error **err) MUST_CHECK;
+
+struct image_gc_report {
+    size_t images, names;
+    uint64_t bytes; /* of blobs and roots */
+};
+/* Removes a name, and the image when it has no other; a digest goes with all its names. ERROR_BUSY
+ * when somebody holds the image, or `needed`, a list of digests, has it. */
+int image_remove(struct image_store *store, const char *reference, const json_t *needed,
+                 bool dry_run, struct image_gc_report *ret, struct error **err) MUST_CHECK;
+/* Drops images that have no name, that nobody holds and `needed` does not have, and all that was
+ * left half-done. */
+int image_gc(struct image_store *store, const json_t *needed, bool dry_run,
+             struct image_gc_report *ret, struct error **err) MUST_CHECK;
+
 #endif

@@ -12,7 +12,7 @@ static const struct {
     {8, "Salted__", "by openssl"},
     {22, "age-encryption.org/v1\n", "by age"},
     {27, "-----BEGIN PGP MESSAGE-----", "by gpg"},
-    {6, "gAAAAA", "by Fernet, as MedPerf's keys do"},
+    {6, "gAAAAA", "by Fernet"},
 };
 
 static int look_at(const char *path, struct error **err) {

@@ -47,14 +47,18 @@ int store_change(struct image_store *store,
 json_t *store_record(const json_t *index, const char *digest);
 /* A new folder "tmp/XXXXXX", relative to the store; caller frees and removes. */
 char *store_make_folder(struct image_store *store, struct error **err) MUST_CHECK;
-/* Removes what was being made when a program died. Needs STORE_DROPPING. */
-int store_sweep(struct image_store *store, struct error **err) MUST_CHECK;
+/* Takes away what was being made when a program died, and blobs and roots of no image. Needs
+ * STORE_DROPPING, which it gives back as soon as nothing of it can be found any more; then it is
+ * removed. `ret_bytes` may be NULL; `dry_run`: only counted. */
+int store_sweep(struct image_store *store, bool dry_run, uint64_t *ret_bytes,
+                struct error **err) MUST_CHECK;
 /* The digest of what a name means now; *ret stays NULL when it means nothing here. `ret_name` gets
  * the name, completed. */
 int store_resolve(struct image_store *store, const char *reference, const char **ret,
                   char **ret_name, struct error **err) MUST_CHECK;
 /* Names of those who hold an image; all holds when `digest` is NULL. */
 json_t *store_holders(struct image_store *store, const char *digest, struct error **err) MUST_CHECK;
+bool list_has(const json_t *list, const char *text);
 int store_not_there(const char *what, struct error **err);
 
 /* A temporary folder that goes with its scope. */

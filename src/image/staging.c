@@ -164,11 +164,20 @@ json_t *staging_json(struct staging *staging, const char *digest, struct error *
         return NULL;
     }
     OWN_STRING path = staging_path(staging, digest, err);
-    json_t *json =
-        path ? json_read_file(staging->store->directory, path, IMAGE_DOCUMENT_MAXIMUM, err) : NULL;
-    if (!json && err && *err) /* its place in our work folder says nothing to anybody */
-        error_wrap(err, "%.19s", digest);
-    return json;
+    enum packing packing;
+    uint64_t size = 0;
+    if (!path || staging_look(staging, digest, &packing, &size, err) < 0)
+        return NULL;
+    if (size > IMAGE_DOCUMENT_MAXIMUM) {
+        error_set(err, ERROR_LIMIT, "the document %.19s is larger than %zu MiB", digest,
+                  IMAGE_DOCUMENT_MAXIMUM >> 20);
+        return NULL;
+    }
+    OWN_BUFFER text = {.maximum = IMAGE_DOCUMENT_MAXIMUM + 1};
+    if (file_read_all(staging->store->directory, path, IMAGE_DOCUMENT_MAXIMUM, &text, err) < 0)
+        return NULL;
+    /* not json_read_file(): its place in our work folder says nothing to anybody */
+    return json_parse(buffer_text(&text), text.size, err);
 }
 
 /* ------------------------------------------------------------------- archives */

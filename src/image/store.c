@@ -54,7 +54,8 @@ static int open_at(struct image_store *store, const char *home, bool make, struc
     if (make) {
         if (make_folders(store, err) < 0)
             return -1;
-        return store_lock(store, STORE_DROPPING, NULL) == 0 ? store_sweep(store, err) : 0;
+        return store_lock(store, STORE_DROPPING, NULL) == 0 ? store_sweep(store, false, NULL, err)
+                                                            : 0;
     }
     if (!file_exists(AT_FDCWD, store->path))
         return 0;
@@ -213,19 +214,9 @@ void work_folder_release(struct work_folder *folder) {
     folder->path = NULL;
 }
 
-static int sweep_entry(const struct tree_entry *entry, void *context, enum tree_verdict *verdict,
-                       struct error **err) {
-    *verdict = TREE_SKIP;
-    return tree_remove(entry->directory, entry->name, err);
-}
-
-int store_sweep(struct image_store *store, struct error **err) {
-    return tree_walk(store->directory, "tmp", sweep_entry, NULL, err);
-}
-
 /* ------------------------------------------------------------------- finding */
 
-static bool list_has(const json_t *list, const char *text) {
+bool list_has(const json_t *list, const char *text) {
     size_t i;
     const json_t *item;
     json_array_foreach(list, i, item) {

@@ -97,8 +97,7 @@ static int finish(struct stream *stream, struct error **err) {
     stream->pid = 0;
     if (status == 0)
         return 0;
-    error_set(err, ERROR_INVALID, "%s is damaged: %s cannot unpack it", stream->path,
-              stream->program);
+    error_set(err, ERROR_INVALID, "it is damaged: %s cannot unpack it", stream->program);
     return error_hint(err, "copy it anew and compare its size or digest with the original's");
 }
 

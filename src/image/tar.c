@@ -69,6 +69,12 @@ static int damaged(const char *why, struct error **err) {
     return error_hint(err, "copy it anew and compare its size or digest with the original's");
 }
 
+static int no_tar(struct error **err) {
+    error_set(err, ERROR_INVALID, "it is neither a tar archive nor a Singularity file");
+    return error_hint(err, "what \"docker save\" writes can be loaded; and OCI archives and "
+                           "folders, and Singularity files");
+}
+
 /* At most `size` bytes; 0 at the end. */
 static ssize_t read_some(struct tar *tar, void *bytes, size_t size, struct error **err) {
     if (tar->begin == tar->end && size >= READ_SIZE)
@@ -288,8 +294,7 @@ int tar_next(struct tar *tar, struct tar_entry *ret, struct error **err) {
             return drain(tar, err);
         }
         if (!checksum_is_right(block))
-            return tar->entries ? damaged("a header's checksum is wrong", err)
-                                : error_set(err, ERROR_INVALID, "it is no tar archive");
+            return tar->entries ? damaged("a header's checksum is wrong", err) : no_tar(err);
         if (++tar->entries > ENTRIES_MAXIMUM)
             return error_set(err, ERROR_LIMIT, "the archive has more than %d entries",
                              ENTRIES_MAXIMUM);
