@@ -58,7 +58,7 @@ struct job {
                                        list: the image's own command */
     const char *const *environment; /* "K=V", the whole environment, NULL-terminated. Of an image:
                                        what is said besides the image's own, and goes before it; the
-                                       driver adds PATH and HOME=/tmp where neither has them */
+                                       driver adds PATH and HOME where neither has them */
     const char *directory; /* working directory inside the box; NULL: the image's own; else "/" or,
                               box off, the host folder `work` */
     const char *work;      /* host folder private to this attempt (exists, writable) */

@@ -71,10 +71,9 @@ char *oci_find_runtime(struct error **err) {
 
 /* ----------------------------------------------------------------------------- images */
 
-static int find(struct oci *oci, const char *name, struct image *ret, struct error **err) {
-    if (!oci->store && image_store_open(oci->home, false, &oci->store, err) < 0)
-        return -1;
-    int found = image_find(oci->store, name, ret, err);
+static int find(struct image_store *store, const char *name, struct image *ret,
+                struct error **err) {
+    int found = image_find(store, name, ret, err);
     if (found)
         return found < 0 ? -1 : 0;
     OWN_BUFFER shown = {0};
@@ -85,11 +84,9 @@ static int find(struct oci *oci, const char *name, struct image *ret, struct err
 }
 
 int oci_pin(const char *home, const char *name, char **ret, struct error **err) {
+    OWN_IMAGE_STORE store = NULL;
     OWN_IMAGE image = {0};
-    struct oci *oci = oci_new(home);
-    int bad = oci ? find(oci, name, &image, err) : error_set_memory(err);
-    oci_free(oci);
-    if (bad)
+    if (image_store_open(home, false, &store, err) < 0 || find(store, name, &image, err) < 0)
         return -1;
     *ret = image_pinned_name(image.reference, image.digest, err);
     return *ret ? 0 : -1;
@@ -101,7 +98,8 @@ static int read_image(struct oci *oci, const char *name, struct oci_image *ret,
     struct oci_image image CLEANUP(oci_image_release) = {.name = memory_copy_string(name)};
     if (!image.name)
         return error_set_memory(err);
-    if (find(oci, name, &found, err) < 0)
+    if ((!oci->store && image_store_open(oci->home, false, &oci->store, err) < 0) ||
+        find(oci->store, name, &found, err) < 0)
         return -1;
     image.root = take(&found.root);
     image.whole = take(&found.config);

@@ -58,6 +58,7 @@ int oci_configure(const struct job *job, const struct oci_image *image,
 struct oci;
 struct oci *oci_new(const char *home) MUST_CHECK;
 void oci_free(struct oci *oci);
+/* What `image` means for a home now: its name with its digest. */
 int oci_pin(const char *home, const char *image, char **ret, struct error **err) MUST_CHECK;
 int oci_contain(struct oci *oci, const struct job *job, struct oci_container *ret,
                 struct error **err) MUST_CHECK;
