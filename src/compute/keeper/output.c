@@ -3,17 +3,14 @@
  * helper walks the folder now and then: as often as it must to notice in time, and no more, since
  * folders can be large. What is written between two looks can exceed the bound.
  */
-#include "compute/keeper/keeper.h"
+#include "compute/keeper/private-box.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -60,12 +57,11 @@ static void look(struct walk *walk, int parent, const char *name, unsigned depth
 
 static void start_walk(struct keeper *keeper, struct job *job) {
     struct outcome *outcome = job->outcome;
-    pid_t pid = (pid_t)syscall(SYS_clone, (unsigned long)SIGCHLD, 0, 0, 0, 0);
+    pid_t pid = box_clone_holder(0);
     if (pid > 0)
         job->output.looking = true;
     if (pid != 0)
         return;
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct walk walk = {.bytes_maximum = job->output.bytes, .files_maximum = job->output.files};
     look(&walk, AT_FDCWD, job->output.folder, 1);
     outcome->walk_bytes = walk.bytes;
