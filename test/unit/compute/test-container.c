@@ -213,7 +213,7 @@ TEST(what_cannot_start_is_told) {
         CHECK_TEXT(report->detail, cases[i].detail);
     }
     char *pinned = NULL;
-    CHECK(bed.driver->pin(bed.compute, "glovebox.test/busybox:1", &pinned, NULL) == 0);
+    CHECK(bed.driver->pin(bed.home, "glovebox.test/busybox:1", &pinned, NULL) == 0);
     CHECK(pinned && text_starts_with(pinned, "glovebox.test/busybox@sha256:"));
     job = shut_in(&bed, "pinned", SHELL("true"));
     job.image = pinned;
