@@ -98,6 +98,14 @@ struct box *box_open(const char *runtime, struct groups **groups, const char **r
     return limit_successors(box->containers) < 0 ? NULL : box;
 }
 
+pid_t box_clone_holder(unsigned long namespaces) {
+    pid_t keeper = getpid();
+    pid_t pid = (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != keeper))
+        _exit(127);
+    return pid;
+}
+
 /* ------------------------------------------------------------------- inside the box */
 
 struct setup {

@@ -14,6 +14,7 @@
 
 #include <linux/filter.h>
 #include <sys/resource.h>
+#include <time.h>
 
 /* What a child tells of its fate, in memory shared with the keeper: one for each slot. */
 struct outcome {
@@ -71,9 +72,9 @@ struct job {
 /* A name that the keeper answers for, from launch to forget. */
 struct entry {
     struct entry *next;
-    struct job *job; /* while it runs */
-    int64_t begun;   /* monotonic ms of record.started: the wall clock may be set back meanwhile */
-    bool just_lost;  /* found running in the journal of a dead keeper of this boot */
+    struct job *job;       /* while it runs */
+    struct timespec begun; /* record.started by the monotonic clock: the wall's may be set back */
+    bool just_lost;        /* found running in the journal of a dead keeper of this boot */
     struct launch_message *message; /* while it waits for another to end: owned */
     struct entry *after;            /* the one it waits for; NULL once that has ended */
     struct entry *followers;        /* those that wait for this one, in order of arrival */

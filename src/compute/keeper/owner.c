@@ -48,7 +48,7 @@ static int write_exchange(pid_t pid, const char *file, uint32_t a, uint32_t b) {
 }
 
 static int make_map(const struct owner *owner) {
-    pid_t pid = (pid_t)syscall(SYS_clone, (unsigned long)(CLONE_NEWUSER | SIGCHLD), 0, 0, 0, 0);
+    pid_t pid = box_clone_holder(CLONE_NEWUSER);
     if (pid < 0)
         return -1;
     if (pid == 0) {

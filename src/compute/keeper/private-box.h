@@ -34,6 +34,12 @@ struct box {
     size_t network_count;
 };
 
+/* --- box.c --- */
+/* A copy of this process in new namespaces, which holds them until it is killed and never outlives
+ * the keeper: its descriptors are the keeper's own, lock and socket among them. 0 in the copy, -1
+ * with errno. */
+pid_t box_clone_holder(unsigned long namespaces);
+
 /* --- stage.c --- */
 /* `runtime`: crun, shown on the stage read-only as "runtime"; NULL in a keeper of boxes. */
 int stage_make(struct box *box, const char *runtime);

@@ -414,6 +414,33 @@ TEST(nothing_stays_behind) {
     CHECK_INTEGER(count_groups(keeper), 0);
 }
 
+/* What it makes namespaces with are copies of itself: one that outlived it would keep its lock and
+ * its socket, and the home would be busy for ever. */
+TEST(a_keeper_killed_while_it_makes_boxes_leaves_nobody) {
+    for (unsigned round = 0; round < 30; round++) {
+        struct bed bed;
+        REQUIRE(shut_in_make(&bed));
+        struct job first = shut_in(&bed, "first", SHELL("true"));
+        REQUIRE(bed_run(&bed, &first));
+        pid_t pids[16];
+        REQUIRE(bed_keepers(&bed, pids, ARRAY_SIZE(pids)) == 1);
+        static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+            struct job job = shut_in(&bed, names[i], SHELL("true"));
+            REQUIRE(bed_launch(&bed, &job));
+        }
+        (void)usleep(round * 331 % 5000);
+        CHECK(kill(pids[0], SIGKILL) == 0);
+        bool empty = false;
+        for (int tries = 0; tries < 300 && !empty; tries++) {
+            (void)usleep(10000);
+            empty = bed_keepers(&bed, pids, ARRAY_SIZE(pids)) == 0;
+        }
+        CHECK(empty);
+        bed_remove(&bed);
+    }
+}
+
 /* ------------------------------------------------- the same once more, as an ordinary user */
 
 static bool copy_program(const char *from, const char *folder, const char *name) {
