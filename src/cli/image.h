@@ -21,6 +21,9 @@ int image_session_open(const struct invocation *invocation, bool make, struct im
 void image_session_close(struct image_session *session);
 #define OWN_IMAGE_SESSION CLEANUP(image_session_close) struct image_session
 
+/* Loads the archives that steps have for images: *ret gets {path: pinned name}. */
+int image_load_archives(const struct invocation *invocation, const struct pipeline *pipeline,
+                        json_t **ret, struct error **err) MUST_CHECK;
 /* "sha256:0123456789ab" */
 void text_append_digest(struct buffer *out, const char *digest);
 

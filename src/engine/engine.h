@@ -94,7 +94,8 @@ struct run_request {
     const char *from;   /* "STEP" or "STEP@PARTITION": run it and what follows anew; or NULL */
     const char *const *only; /* "STEP"…: run these and what they need; the rest is skipped */
     size_t only_count;
-    bool no_reuse; /* run everything anew */
+    bool no_reuse;        /* run everything anew */
+    const json_t *images; /* {name or archive: pinned} of those that are pinned already, or NULL */
     /* From a crate: the texts of the pipeline's files by path, and what was recorded. Or NULL. */
     const json_t *files, *recorded;
 };

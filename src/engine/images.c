@@ -17,8 +17,8 @@ static int pin(const struct engine *engine, const struct step *step, json_t *ima
 }
 
 json_t *images_pin(const struct engine *engine, const struct pipeline *pipeline,
-                   struct error **err) {
-    OWN_JSON images = json_object();
+                   const json_t *known, struct error **err) {
+    OWN_JSON images = known ? json_copy((json_t *)(uintptr_t)known) : json_object();
     if (!images) {
         error_set_memory(err);
         return NULL;
