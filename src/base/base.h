@@ -246,6 +246,10 @@ int file_write_all(int fd, const void *bytes, size_t size, struct error **err) M
 int file_write_atomic(int directory, const char *path, const void *bytes, size_t size, mode_t mode,
                       struct error **err) MUST_CHECK;
 bool file_exists(int directory, const char *path);
+/* A file that holds a secret: ERROR_DENIED, with a hint, when it is none or others than its owner
+ * may use it. `what` names it in the message. */
+struct stat;
+int file_check_private(const struct stat *status, const char *what, struct error **err) MUST_CHECK;
 /* Copies bytes by copy_file_range where the kernel can, else by read and write. */
 int file_copy(int from_directory, const char *from, int to_directory, const char *to, mode_t mode,
               struct error **err) MUST_CHECK;

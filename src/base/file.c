@@ -103,6 +103,16 @@ bool file_exists(int directory, const char *path) {
     return faccessat(directory, path, F_OK, 0) == 0;
 }
 
+int file_check_private(const struct stat *status, const char *what, struct error **err) {
+    if (!S_ISREG(status->st_mode))
+        return error_set(err, ERROR_DENIED, "%s is not a file", what);
+    if (!(status->st_mode & 077))
+        return 0;
+    error_set(err, ERROR_DENIED, "%s may be used by others than its owner: its mode is %04o", what,
+              (unsigned)(status->st_mode & 07777));
+    return error_hint(err, "chmod 600 it; if others may have read it, change what it holds");
+}
+
 static int copy_bytes(int from, int to, struct error **err) {
     for (;;) {
         ssize_t moved = copy_file_range(from, NULL, to, NULL, (size_t)1 << 30, 0);

@@ -22,6 +22,7 @@ const struct command *const command_table[] = {
     &command_resume,
     &command_skip,
     &command_succeed,
+    &command_report,
     /* GROUP_IMAGE */
     &command_image_load,
     &command_image_list,

@@ -1,16 +1,28 @@
 /* glovebox drive: what `run --detach` starts in the background. Hidden. */
-#include "cli/private-command.h"
-#include "cli/session.h"
+#include "cli/sender.h"
+
+struct drive {
+    struct engine *engine;
+    struct sender sender;
+};
+
+static bool on_progress(void *context) {
+    struct drive *drive = context;
+    sender_tick(&drive->sender, drive->engine);
+    return true;
+}
 
 static int handle(const struct invocation *invocation, struct error **err) {
     OWN_ENGINE engine = NULL;
     OWN_STRING run = NULL;
     if (session_open_run(invocation, SESSION_CHANGE, &engine, &run, err) < 0)
         return -1;
-    struct drive_options options = {0};
+    struct drive drive = {.engine = engine};
+    struct drive_options options = {.progress = on_progress, .context = &drive};
     enum run_state state = RUN_PLANNED;
     if (engine_drive(engine, run, &options, &state, err) < 0)
         return -1;
+    sender_finish(invocation, &drive.sender, engine, run);
     if (state == RUN_WAITING || state == RUN_PAUSED)
         return STATUS_WAITING;
     return state == RUN_SUCCEEDED ? STATUS_SUCCEEDED : STATUS_FAILED;

@@ -1,6 +1,7 @@
 /* Driving a run, or watching who does, until it rests or a person has seen enough. */
 #include "cli/follow.h"
 #include "cli/progress.h"
+#include "cli/sender.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,9 @@
 /* ------------------------------------------------------------------ in front */
 
 struct drive {
+    struct engine *engine;
     struct progress *progress;
+    struct sender sender;
     sigset_t signals, before;
     int interrupted; /* the signal, or 0 */
 };
@@ -44,6 +47,7 @@ static bool on_progress(void *context) {
         return false;
     }
     progress_show(drive->progress, false);
+    sender_tick(&drive->sender, drive->engine);
     return true;
 }
 
@@ -110,7 +114,7 @@ int follow_run(const struct invocation *invocation, struct engine *engine, const
     OWN_PROGRESS progress = progress_new(invocation, engine, run, err);
     if (!progress)
         return -1;
-    struct drive drive = {.progress = progress};
+    struct drive drive = {.engine = engine, .progress = progress};
     struct drive_options options = {
         .wait = wait, .progress = on_progress, .context = &drive, .interval = DRIVE_INTERVAL};
     enum run_state state = RUN_PLANNED;
@@ -123,9 +127,17 @@ int follow_run(const struct invocation *invocation, struct engine *engine, const
         return -1;
     if (drive.interrupted) {
         tell_interrupted(invocation, engine, run);
+        sender_finish(invocation, &drive.sender, engine, run);
         return 128 + drive.interrupted;
     }
-    return finish(invocation, engine, run, err) < 0 ? -1 : status_of_state(state);
+    bool json = given_flag(invocation, "json"); /* which says what was sent */
+    if (json)
+        sender_finish(invocation, &drive.sender, engine, run);
+    if (finish(invocation, engine, run, err) < 0)
+        return -1;
+    if (!json)
+        sender_finish(invocation, &drive.sender, engine, run);
+    return status_of_state(state);
 }
 
 /* -------------------------------------------------------------- in background */
@@ -171,10 +183,8 @@ int follow_detach(struct engine *engine, const char *run, struct error **err) {
     if (fd < 0)
         return -1;
     char program[4096];
-    ssize_t size = readlink("/proc/self/exe", program, sizeof(program) - 1);
-    if (size < 0)
-        return error_set_errno(err, errno, "cannot read /proc/self/exe");
-    program[size] = '\0';
+    if (session_own_program(program, sizeof(program), err) < 0)
+        return -1;
     const char *argv[] = {program, "drive", "--home", engine_home(engine), "--quiet", run, NULL};
     struct process_options options = {.argv = argv,
                                       .directory = "/",

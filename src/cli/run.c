@@ -3,6 +3,7 @@
 #include "cli/follow.h"
 #include "cli/image.h"
 #include "cli/private-command.h"
+#include "cli/sender.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
 
@@ -131,6 +132,7 @@ struct request {
     struct pipeline *pipeline;
     struct crate crate; /* where it came from, or empty */
     json_t *parameters, *inputs;
+    struct report report; /* only where to */
 };
 
 static void request_release(struct request *request) {
@@ -138,6 +140,7 @@ static void request_release(struct request *request) {
     crate_release(&request->crate);
     json_cleanup(&request->parameters);
     json_cleanup(&request->inputs);
+    report_release(&request->report);
 }
 
 /* 0, or STATUS_INVALID after having said why, or -1. */
@@ -217,7 +220,10 @@ static int handle(const struct invocation *invocation, struct error **err) {
     if (given_flag(invocation, "detach") && given_flag(invocation, "wait"))
         return error_set(err, ERROR_USAGE, "--detach and --wait exclude each other");
     struct request request CLEANUP(request_release) = {0};
-    int status = prepare(invocation, &request, err);
+    int status = sender_options(invocation, &request.report.to, err);
+    bool reports = status > 0;
+    if (status >= 0)
+        status = prepare(invocation, &request, err);
     if (status != 0)
         return status;
     if (given_flag(invocation, "dry-run"))
@@ -237,6 +243,8 @@ static int handle(const struct invocation *invocation, struct error **err) {
         session_print_error(problem);
         return STATUS_INVALID;
     }
+    if (reports && engine_report_to(engine, run, &request.report.to, err) < 0)
+        return -1;
     if (given_flag(invocation, "detach"))
         return follow_in_background(invocation, engine, run, err);
     return follow_run(invocation, engine, run, given_flag(invocation, "wait"), err);
@@ -272,6 +280,7 @@ static const struct option_entry options[] = {
      .help = "run only this step and what it needs",
      .repeats = true},
     SESSION_PLUGINS_OPTION,
+    SENDER_OPTIONS,
     {.name = "no-reuse", .help = "run everything anew, even if nothing changed"},
     {.name = "wait", .help = "go on waiting for people instead of ending with status 4"},
     {.name = "detach", .letter = 'd', .help = "run in the background; print the run's name"},

@@ -6,6 +6,7 @@
 #include "compute/compute.h"
 #include "tools/tools.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -116,6 +117,14 @@ int session_print_diagnostics(const struct invocation *invocation,
     if (buffer_check(&out, err) < 0)
         return -1;
     (void)fwrite(buffer_text(&out), 1, out.size, stderr);
+    return 0;
+}
+
+int session_own_program(char *path, size_t size, struct error **err) {
+    ssize_t length = readlink("/proc/self/exe", path, size - 1);
+    if (length < 0)
+        return error_set_errno(err, errno, "cannot read /proc/self/exe");
+    path[length] = '\0';
     return 0;
 }
 

@@ -34,6 +34,8 @@ struct pipeline *session_load(const struct invocation *invocation, const char *p
         .name = "plugins", .value = "DIR", .complete = COMPLETE_DIRECTORY,                         \
         .help = "where the descriptors of a ChRIS pipeline's plugins lie, if not beside it"        \
     }
+/* The file of this program, to start it once more. */
+int session_own_program(char *path, size_t size, struct error **err) MUST_CHECK;
 /* Diagnostics to standard error, in colour where that is wanted. */
 int session_print_diagnostics(const struct invocation *invocation,
                               const struct diagnostics *diagnostics, struct error **err) MUST_CHECK;

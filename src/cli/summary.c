@@ -185,6 +185,32 @@ static void recorded(const struct summary *summary) {
     }
 }
 
+/* What a MedPerf server was told. */
+static void reporting(const struct summary *summary) {
+    const json_t *to = json_object_get(summary->status, "reporting");
+    const char *problem = json_get_string(to, "problem", "");
+    int64_t sent = json_time(to, "sent_at");
+    if (!to)
+        return;
+    buffer_append(summary->out, "reports to ");
+    text_append_printable(summary->out, json_get_string(to, "server", ""));
+    buffer_format(summary->out, ", dataset %lld%s: ", (long long)json_get_integer(to, "dataset", 0),
+                  json_is_true(json_object_get(to, "progress")) ? "" : ", without progress");
+    if (sent >= 0) {
+        buffer_append(summary->out, "sent at ");
+        text_append_time(summary->out, sent);
+    } else
+        buffer_append(summary->out, "nothing sent yet");
+    buffer_append(summary->out, json_is_true(json_object_get(to, "sent")) ? "\n"
+                                : sent >= 0 ? ", there is news since\n"
+                                            : "\n");
+    if (*problem) {
+        buffer_append(summary->out, "  not sent: ");
+        text_append_printable(summary->out, problem);
+        buffer_format(summary->out, "\n  glovebox report %s    tries again now\n", summary->run);
+    }
+}
+
 int summary_append(struct engine *engine, const char *run, const struct terminal *terminal,
                    unsigned parts, struct buffer *out, struct error **err) {
     OWN_JSON status = engine_status(engine, run, err);
@@ -209,5 +235,6 @@ int summary_append(struct engine *engine, const char *run, const struct terminal
         buffer_format(out, "nobody drives it; it goes on with\n  glovebox resume %s\n", run);
     outputs(&summary);
     recorded(&summary);
+    reporting(&summary);
     return 0;
 }

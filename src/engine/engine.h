@@ -203,6 +203,49 @@ struct pipeline *engine_pipeline(struct engine *engine, const char *run,
 /* The run's own folder. Caller frees. */
 char *engine_run_folder(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
 
+/* -------------------------------------------------------------------- reports */
+
+/* Where a run's progress is told. What is told is made anew from the run as it stands whenever it
+ * is to be sent, so nothing waits in a queue and nothing is lost with a program: all that is kept
+ * is what was accepted last. */
+struct reporting {
+    char *server; /* address of a MedPerf server; NULL: only the file is written */
+    int64_t dataset;
+    char *token_file, *ca_file; /* ca_file may be NULL */
+    bool progress; /* a person agreed that percentages leave the site; else only how the run is */
+    int64_t every; /* ms between reports while the run is driven; 0: as is usual */
+};
+/* Replaces what was said before. */
+int engine_report_to(struct engine *engine, const char *run, const struct reporting *to,
+                     struct error **err) MUST_CHECK;
+/* Nothing of the run is told any more. */
+int engine_report_stop(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
+
+struct report {
+    char *run;
+    struct reporting to;
+    char *body;    /* JSON: percentages of steps and how the run is; never a partition */
+    int64_t ended; /* when the run did, or 0 */
+    bool news;     /* the server has not accepted this one already */
+};
+/* The report as it would be sent now. ERROR_NOT_FOUND when the run reports to nobody. */
+int engine_report(struct engine *engine, const char *run, struct report *ret,
+                  struct error **err) MUST_CHECK;
+/* The body alone. Caller frees. */
+char *engine_report_body(struct engine *engine, const char *run, bool progress,
+                         struct error **err) MUST_CHECK;
+void report_release(struct report *report);
+#define OWN_REPORT CLEANUP(report_release) struct report
+/* What became of sending it; `problem` NULL: it was accepted, or is no news. After a problem the
+ * next is due later and later, up to an hour. */
+int engine_report_done(struct engine *engine, const struct report *report, const char *problem,
+                       struct error **err) MUST_CHECK;
+/* Names of runs that may have something to tell: of those that it is time for, or of all. */
+json_t *engine_reports_due(struct engine *engine, bool all, struct error **err) MUST_CHECK;
+/* Only one program sends at a time, so that a newer report is never followed by an older one. A
+ * descriptor to close in the end; -1 with ERROR_BUSY while somebody else sends. */
+int engine_lock_reports(struct engine *engine, struct error **err) MUST_CHECK;
+
 /* ---------------------------------------------------------------- housekeeping */
 
 struct gc_report {

@@ -169,6 +169,8 @@ int engine_remove(struct engine *engine, const char *run, bool dry_run, struct g
         error_set(err, ERROR_BUSY, "run %s has not ended", run);
         return error_hint(err, "`glovebox cancel %s` first", run);
     }
+    if (reporting_check_told(engine, run, err) < 0)
+        return -1;
     OWN_STRING folder = home_path(engine, "runs/%s", run);
     if (!folder)
         return error_set_memory(err);

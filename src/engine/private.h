@@ -159,7 +159,7 @@ struct run {
     uint32_t pool;  /* pieces of work in the pool */
     uint32_t calls; /* of host-side functions, under way */
     char *report;   /* MedPerf's, as it was written last; see report.c */
-    int64_t report_time;
+    int64_t report_time, report_looked;
     struct run *next;
 };
 
@@ -458,8 +458,20 @@ int query_add_recorded(struct engine *engine, int64_t run, json_t *status,
 
 /* ----------------------------------------------------------------- report.c */
 /* MedPerf's report file, when the run is one of MedPerf's files. Says so in the log when it cannot
- * be written; `now` false: only when it changed, and not more often than every few seconds. */
+ * be written; `now` false: only when it changed, and not more often than was asked for. */
 void report_write(struct run *run, bool now);
+/* In percent with up to three places, as Python writes round(x, 3). */
+void report_append_share(struct buffer *out, uint64_t done, uint64_t all);
+
+/* ------------------------------------------------------------- reporting.c */
+/* ms between writings of the report file. */
+int reporting_interval(struct engine *engine, int64_t run, int64_t *ret,
+                       struct error **err) MUST_CHECK;
+/* Adds `reporting` to the status of a run that reports to a server. */
+int query_add_reporting(struct engine *engine, const char *run, json_t *status,
+                        struct error **err) MUST_CHECK;
+/* ERROR_BUSY when the end of a run has not been told yet. */
+int reporting_check_told(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
 
 /* ---------------------------------------------------------------- deliver.c */
 struct delivery;

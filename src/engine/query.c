@@ -305,7 +305,9 @@ json_t *engine_status(struct engine *engine, const char *run, struct error **err
         add_tasks(engine, id, pipeline, TASK_RUNNING, status, "running", err) < 0 ||
         add_said(engine, id, "problem", "problems", status, err) < 0 ||
         add_said(engine, id, "warning", "warnings", status, err) < 0 ||
-        add_outputs(engine, id, status, err) < 0 || query_add_recorded(engine, id, status, err) < 0)
+        add_outputs(engine, id, status, err) < 0 ||
+        query_add_recorded(engine, id, status, err) < 0 ||
+        query_add_reporting(engine, run, status, err) < 0)
         return NULL;
     return take(&status);
 }

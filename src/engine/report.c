@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <strings.h>
 
-#define REPORT_INTERVAL 2000 /* ms between looks */
+#define LOOK_INTERVAL 1000 /* ms */
 
 /* The input that says where the file goes; NULL when it goes to the run's own folder. False when
  * a container of the pipeline writes it. */
@@ -36,15 +36,14 @@ static bool is_plain(const char *text) {
                                   "_-") == strlen(text);
 }
 
-/* In percent with up to three places, as Python writes round(x, 3). */
-static void append_share(struct buffer *out, uint32_t done, uint32_t all) {
-    uint64_t thousandths = all ? ((uint64_t)done * 200000 + all) / (2 * (uint64_t)all) : 0;
+void report_append_share(struct buffer *out, uint64_t done, uint64_t all) {
+    uint64_t thousandths = all ? (done * 200000 + all) / (2 * all) : 0;
     char digits[8];
     (void)snprintf(digits, sizeof(digits), "%03u", (unsigned)(thousandths % 1000));
     size_t places = 3;
     while (places > 1 && digits[places - 1] == '0')
         places--;
-    buffer_format(out, "%u.%.*s\n", (unsigned)(thousandths / 1000), (int)places, digits);
+    buffer_format(out, "%u.%.*s", (unsigned)(thousandths / 1000), (int)places, digits);
 }
 
 static void append_step(struct buffer *out, const struct run_step *step) {
@@ -57,7 +56,8 @@ static void append_step(struct buffer *out, const struct run_step *step) {
     else
         json_append_string(out, step->step->id);
     buffer_append(out, ": ");
-    append_share(out, step->counts[TASK_SUCCEEDED] + step->counts[TASK_REUSED], all);
+    report_append_share(out, step->counts[TASK_SUCCEEDED] + step->counts[TASK_REUSED], all);
+    buffer_append_char(out, '\n');
 }
 
 static char *report_text(const struct run *run) {
@@ -71,19 +71,30 @@ static char *report_text(const struct run *run) {
     return buffer_take(&out, NULL);
 }
 
+/* Whether it is time to look again: a person may have said how often. */
+static bool is_due(struct run *run) {
+    int64_t now = clock_monotonic(), every = 0;
+    if (run->report_looked && now - run->report_looked < LOOK_INTERVAL)
+        return false;
+    run->report_looked = now;
+    OWN_ERROR problem = NULL;
+    if (reporting_interval(run->engine, run->id, &every, &problem) < 0)
+        return false;
+    return !run->report_time || now - run->report_time >= every;
+}
+
 void report_write(struct run *run, bool now) {
     const char *given = NULL;
-    int64_t time = clock_monotonic();
-    if (run->pipeline->dialect != DIALECT_MEDPERF ||
-        (!now && run->report_time && time - run->report_time < REPORT_INTERVAL) ||
+    if (run->pipeline->dialect != DIALECT_MEDPERF || (!now && !is_due(run)) ||
         !find_place(run, &given))
         return;
-    run->report_time = time;
+    run->report_time = clock_monotonic();
     OWN_STRING text = report_text(run);
     OWN_STRING path = given ? memory_copy_string(given)
                             : home_path(run->engine, "runs/%s/report.yaml", run->name);
     OWN_ERROR problem = NULL;
-    if (!text || !path || (run->report && text_equal(run->report, text)))
+    if (!text || !path ||
+        (run->report && text_equal(run->report, text) && file_exists(AT_FDCWD, path)))
         return;
     if (file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644, &problem) < 0)
         log_message(LOG_WARNING, "the report of run %s could not be written: %s", run->name,

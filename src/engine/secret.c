@@ -18,18 +18,6 @@ static int make_random_file(const struct engine *engine, const char *path, struc
     return file_write_atomic(engine->home_fd, path, bytes, sizeof(bytes), 0600, err);
 }
 
-static int check_mode(const struct stat *status, const char *name, struct error **err) {
-    if (!S_ISREG(status->st_mode))
-        return error_set(err, ERROR_DENIED, "the secret \"%s\" is not a file", name);
-    if (!(status->st_mode & 077))
-        return 0;
-    error_set(err, ERROR_DENIED,
-              "the secret \"%s\" may be used by others than its owner: its mode is %04o", name,
-              (unsigned)(status->st_mode & 07777));
-    return error_hint(err, "chmod 600 HOME/secrets/%s; if others may have read it, change it",
-                      name);
-}
-
 static int read_secret(const struct engine *engine, const char *name, const char *path,
                        struct buffer *ret, struct error **err) {
     struct stat status;
@@ -39,7 +27,10 @@ static int read_secret(const struct engine *engine, const char *name, const char
         error_set(err, ERROR_NOT_FOUND, "there is no secret \"%s\"", name);
         return error_hint(err, "put it, mode 0600, into HOME/secrets/%s", name);
     }
-    if (check_mode(&status, name, err) < 0)
+    OWN_STRING what = memory_format("the secret \"%s\"", name);
+    if (!what)
+        return error_set_memory(err);
+    if (file_check_private(&status, what, err) < 0)
         return -1;
     return file_read_all(engine->home_fd, path, SECRET_MAXIMUM, ret, err);
 }

@@ -35,6 +35,10 @@ def keys(value):
 def test_every_key_is_documented(glovebox, sections):
     fails, asks = glovebox.pipeline(FAILS, 'fails.yaml'), glovebox.pipeline(ASKS, 'asks.yaml')
     fan = glovebox.pipeline(FAN, 'fan.yaml')
+    token = glovebox.folder / 'token'
+    token.write_text('x')
+    token.chmod(0o600)
+    to = ['--medperf', 'http://localhost:9', '--dataset', '1', '--token-file', token]
     bad = glovebox.pipeline('name: x\nsteps:\n  - id: a\n    comand: echo\n', 'bad.yaml')
     glovebox('run', fails, status=1)
     glovebox('run', asks, status=4)
@@ -43,6 +47,10 @@ def test_every_key_is_documented(glovebox, sections):
         ('status', glovebox('status', 'fails-1', '--json').json),
         ('status', glovebox('status', 'asks-2', '--json').json),
         ('status', glovebox('run', glovebox.home / 'runs' / 'fan-3', '--json').json),
+        ('report', glovebox('report', 'fan-3', '-n', '--json', *to).json),
+        ('status', glovebox('report', 'fan-3', *to, status=1) and
+         glovebox('status', 'fan-3', '--json').json),
+        ('report', glovebox('report', 'fan-3', '--stop', '--json').json),
         ('tasks', glovebox('tasks', 'fails-1', '--json').json_lines),
         ('runs', glovebox('runs', '--json').json),
         ('why', glovebox('why', 'last', 'join', '--json').json),
