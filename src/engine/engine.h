@@ -114,7 +114,8 @@ struct run_request {
     const char *from;   /* "STEP" or "STEP@PARTITION": run it and what follows anew; or NULL */
     const char *const *only; /* "STEP"…: run these and what they need; the rest is skipped */
     size_t only_count;
-    bool no_reuse; /* run everything anew */
+    bool no_reuse;        /* run everything anew */
+    const json_t *images; /* {name or archive: pinned} of those that are pinned already, or NULL */
     /* From a crate: the texts of the pipeline's files by path, and what was recorded. Or NULL. */
     const json_t *files, *recorded;
 };
@@ -275,6 +276,8 @@ struct gc_report {
  * `older_than` ms. Recipes and digests stay, so that a later run still knows what is unchanged. */
 int engine_gc(struct engine *engine, int64_t older_than, bool dry_run, struct gc_report *ret,
               struct error **err) MUST_CHECK;
+/* Digests of the images that runs need which are not over. */
+json_t *engine_images_needed(struct engine *engine, struct error **err) MUST_CHECK;
 /* Removes a finished run, its logs and its record. */
 int engine_remove(struct engine *engine, const char *run, bool dry_run, struct gc_report *ret,
                   struct error **err) MUST_CHECK;
