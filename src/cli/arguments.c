@@ -74,6 +74,7 @@ static int check_choice(const char *what, const char *choices, const char *value
 /* -------------------------------------------------------------------- parsing */
 
 struct parser {
+    const char *family; /* "image", when the command has two words and the second is to come */
     int count, next;
     char **argv;
     bool only_arguments; /* after "--" */
@@ -147,10 +148,7 @@ static int parse_short(struct parser *parser, const char *text, struct error **e
     return 0;
 }
 
-static int parse_command(struct parser *parser, const char *name, struct error **err) {
-    parser->invocation->command = command_find(name);
-    if (parser->invocation->command)
-        return 0;
+int command_unknown(const char *name, const char *prefix, struct error **err) {
     const char *candidates[64];
     size_t count = 0;
     for (size_t i = 0; i < command_count && count < 64; i++)
@@ -161,8 +159,22 @@ static int parse_command(struct parser *parser, const char *name, struct error *
     error_set(err, ERROR_USAGE, "unknown command \"%s\"", buffer_text(&shown));
     const char *near = text_nearest(name, candidates, count);
     if (near)
-        return error_hint(err, "did you mean \"glovebox %s\"?", near);
+        return error_hint(err, "did you mean \"glovebox %s%s\"?", prefix, near);
     return error_hint(err, "\"glovebox help\" lists the commands");
+}
+
+static int parse_command(struct parser *parser, const char *name, struct error **err) {
+    OWN_STRING both =
+        parser->family ? memory_format("%s %s", parser->family, name) : memory_copy_string(name);
+    if (!both)
+        return error_set_memory(err);
+    parser->invocation->command = command_find(both);
+    if (parser->invocation->command)
+        return 0;
+    if (parser->family || !command_family(name))
+        return command_unknown(both, "", err);
+    parser->family = name;
+    return 0;
 }
 
 static int parse_all(struct parser *parser, struct error **err) {
@@ -222,7 +234,7 @@ static int check_arguments(const struct invocation *invocation, struct error **e
 }
 
 /* `--help` and `--version` win over everything else that was typed. */
-static bool redirect(struct invocation *invocation) {
+static bool redirect(struct invocation *invocation, const char *family) {
     bool help = false, version = false;
     for (size_t i = 0; i < invocation->option_count; i++) {
         help = help || text_equal(invocation->options[i].option->name, "help");
@@ -233,8 +245,8 @@ static bool redirect(struct invocation *invocation) {
     const struct command *about = invocation->command;
     invocation->argument_count = 0;
     invocation->command = help ? &command_help : &command_version;
-    if (help && about)
-        invocation->arguments[invocation->argument_count++] = about->name;
+    if (help && (about || family))
+        invocation->arguments[invocation->argument_count++] = about ? about->name : family;
     invocation->arguments[invocation->argument_count] = NULL;
     return true;
 }
@@ -248,11 +260,14 @@ int invocation_parse(int argc, char **argv, struct invocation *ret, struct error
         letters += argv[i][0] == '-' ? strlen(argv[i]) : 0;
     invocation.options = memory_array(letters, sizeof(*invocation.options));
     invocation.arguments = memory_array(most, sizeof(*invocation.arguments));
-    struct parser parser = {argc, 1, argv, false, &invocation};
+    struct parser parser = {NULL, argc, 1, argv, false, &invocation};
     int bad = invocation.options && invocation.arguments ? 0 : error_set_memory(err);
     bad = bad ? bad : parse_all(&parser, err);
-    if (!bad && !redirect(&invocation)) {
-        if (!invocation.command) {
+    if (!bad && !redirect(&invocation, parser.family)) {
+        if (!invocation.command && parser.family) {
+            error_set(err, ERROR_USAGE, "%s: which of its commands is not given", parser.family);
+            bad = error_hint(err, "\"glovebox help %s\" lists them", parser.family);
+        } else if (!invocation.command) {
             error_set(err, ERROR_USAGE, "no command is given");
             bad = error_hint(err, "\"glovebox help\" lists the commands");
         } else {

@@ -23,6 +23,13 @@ const struct command *const command_table[] = {
     &command_skip,
     &command_succeed,
     &command_report,
+    /* GROUP_IMAGE */
+    &command_image_load,
+    &command_image_list,
+    &command_image_show,
+    &command_image_verify,
+    &command_image_remove,
+    &command_image_gc,
     /* GROUP_HOUSE */
     &command_tool,
     &command_doctor,
@@ -59,6 +66,7 @@ const char *command_group_title(enum command_group group) {
         [GROUP_PIPELINE] = "Write and run pipelines",
         [GROUP_ASK] = "See what happens",
         [GROUP_CHANGE] = "Step in",
+        [GROUP_IMAGE] = "Keep container images",
         [GROUP_HOUSE] = "Keep house",
     };
     return titles[group];
@@ -69,6 +77,21 @@ const struct command *command_find(const char *name) {
         if (text_equal(command_table[i]->name, name))
             return command_table[i];
     return NULL;
+}
+
+const struct command *command_family(const char *word) {
+    size_t size = strlen(word);
+    for (size_t i = 0; i < command_count; i++)
+        if (text_starts_with(command_table[i]->name, word) && command_table[i]->name[size] == ' ')
+            return command_table[i];
+    return NULL;
+}
+
+char *command_word(const struct command *command) {
+    char *word = memory_copy_string(command->name);
+    for (char *at = word; at && *at; at++)
+        *at = *at == ' ' ? '-' : *at;
+    return word;
 }
 
 const char program_summary[] = "run medical-imaging pipelines where the images are";
@@ -105,6 +128,7 @@ const size_t environment_text_count = ARRAY_SIZE(environment_texts);
 
 const struct named_pair file_texts[] = {
     {"~/.local/share/glovebox", "The home: the database, and runs/NAME for each run."},
+    {"HOME/images", "Container images: glovebox image."},
     {"HOME/runs/NAME/drive.log", "What a run said that was started with --detach."},
     {"/etc/glovebox/policy.json", "What the site allows. A HOME/policy.json may only be stricter."},
 };

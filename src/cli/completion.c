@@ -70,27 +70,87 @@ static void takes_value(struct buffer *out, const char *scope, const struct opti
     }
 }
 
-static void argument_cases(struct buffer *out, const struct command *command) {
+static void argument_cases(struct buffer *out, const char *scope, const struct command *command) {
     for (size_t i = 0; i < command->argument_count; i++) {
         const struct argument_entry *entry = &command->arguments[i];
         if (entry->repeats)
-            buffer_format(out, "    %s:*)\n        ", command->name);
+            buffer_format(out, "    %s:*)\n        ", scope);
         else
-            buffer_format(out, "    %s:%zu)\n        ", command->name, i);
+            buffer_format(out, "    %s:%zu)\n        ", scope, i);
         complete_kind(out, entry->complete, entry->choices);
         buffer_append(out, " ;;\n");
     }
 }
 
-static void command_words(struct buffer *out) {
-    bool first = true;
+/* First words, each once; or the second words of a family. */
+static void command_words(struct buffer *out, const char *family) {
+    const char *join = "";
     for (size_t i = 0; i < command_count; i++) {
-        if (command_table[i]->hidden)
+        const struct command *command = command_table[i];
+        size_t first = strcspn(command->name, " ");
+        const char *word = command->name;
+        if (command->hidden)
             continue;
-        buffer_append(out, first ? "" : " ");
-        buffer_append(out, command_table[i]->name);
-        first = false;
+        if (family) {
+            if (strncmp(word, family, first) != 0 || family[first] || !word[first])
+                continue;
+            word += first + 1;
+            first = strlen(word);
+        } else if (word[first]) {
+            OWN_STRING name = memory_copy_bytes(word, first);
+            if (!name || command_family(name) != command)
+                continue;
+        }
+        buffer_format(out, "%s%.*s", join, (int)first, word);
+        join = " ";
     }
+}
+
+/* Calls `use` for the first command of each family, with its first word. */
+static void for_families(struct buffer *out, void (*use)(struct buffer *out, const char *family)) {
+    for (size_t i = 0; i < command_count; i++) {
+        const char *name = command_table[i]->name;
+        OWN_STRING family = memory_copy_bytes(name, strcspn(name, " "));
+        if (family && command_family(family) == command_table[i])
+            use(out, family);
+    }
+}
+
+static void family_word(struct buffer *out, const char *family) {
+    buffer_format(out, "%s ", family);
+}
+
+static void family_case(struct buffer *out, const char *family) {
+    buffer_format(out, "    %s:*)\n        mapfile -t COMPREPLY < <(compgen -W '", family);
+    command_words(out, family);
+    buffer_append(out, "' -- \"$word\") ;;\n");
+}
+
+typedef void (*command_use)(struct buffer *out, const char *scope, const struct command *command);
+static void for_commands(struct buffer *out, command_use use) {
+    for (size_t i = 0; i < command_count; i++) {
+        OWN_STRING scope = command_word(command_table[i]);
+        if (scope && !command_table[i]->hidden)
+            use(out, scope, command_table[i]);
+    }
+}
+
+static void command_takes_value(struct buffer *out, const char *scope,
+                                const struct command *command) {
+    takes_value(out, scope, command->options, command->option_count);
+}
+
+static void command_value_cases(struct buffer *out, const char *scope,
+                                const struct command *command) {
+    value_cases(out, scope, command->options, command->option_count);
+}
+
+static void option_list(struct buffer *out, const char *scope, const struct command *command) {
+    if (command->option_count == 0)
+        return;
+    buffer_format(out, "    %s) options='", scope);
+    option_words(out, command->options, command->option_count);
+    buffer_append(out, "' ;;\n");
 }
 
 static void function_head(struct buffer *out) {
@@ -100,7 +160,7 @@ static void function_head(struct buffer *out) {
                   "    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
                   "    local command='' count=0 at options\n"
                   "    local commands='");
-    command_words(out);
+    command_words(out, NULL);
     buffer_append(out, "'\n    COMPREPLY=()\n"
                        "    # The command is the first word that is no option nor the value of "
                        "one.\n"
@@ -108,14 +168,14 @@ static void function_head(struct buffer *out) {
                        "        case $command:${COMP_WORDS[at]} in\n"
                        "        ");
     takes_value(out, "*", global_options, global_option_count);
-    for (size_t i = 0; i < command_count; i++)
-        if (!command_table[i]->hidden)
-            takes_value(out, command_table[i]->name, command_table[i]->options,
-                        command_table[i]->option_count);
+    for_commands(out, command_takes_value);
     /* bash takes NAME=PATH for three words. */
     buffer_append(out, "*:=) ((at += 1)) ;;\n"
                        "        *:-*) ;;\n"
                        "        *) if [[ -z $command ]]; then command=${COMP_WORDS[at]}; "
+                       "elif [[ ' ");
+    for_families(out, family_word);
+    buffer_append(out, "' == *\" $command \"* ]]; then command+=-${COMP_WORDS[at]}; "
                        "else ((count += 1)); fi ;;\n"
                        "        esac\n"
                        "    done\n"
@@ -128,14 +188,7 @@ static void function_head(struct buffer *out) {
 
 static void option_lists(struct buffer *out) {
     buffer_append(out, "    case $command in\n");
-    for (size_t i = 0; i < command_count; i++) {
-        const struct command *command = command_table[i];
-        if (command->hidden || command->option_count == 0)
-            continue;
-        buffer_format(out, "    %s) options='", command->name);
-        option_words(out, command->options, command->option_count);
-        buffer_append(out, "' ;;\n");
-    }
+    for_commands(out, option_list);
     buffer_append(out, "    *) options='' ;;\n    esac\n    options+='");
     option_words(out, global_options, global_option_count);
     buffer_append(out, "'\n"
@@ -148,10 +201,7 @@ static void option_lists(struct buffer *out) {
 int completion_bash(struct buffer *out, struct error **err) {
     function_head(out);
     buffer_append(out, "    case $command:$previous in\n");
-    for (size_t i = 0; i < command_count; i++)
-        if (!command_table[i]->hidden)
-            value_cases(out, command_table[i]->name, command_table[i]->options,
-                        command_table[i]->option_count);
+    for_commands(out, command_value_cases);
     value_cases(out, "*", global_options, global_option_count);
     buffer_append(out, "    esac\n");
     option_lists(out);
@@ -160,9 +210,8 @@ int completion_bash(struct buffer *out, struct error **err) {
                        "        return\n"
                        "    fi\n"
                        "    case $command:$count in\n");
-    for (size_t i = 0; i < command_count; i++)
-        if (!command_table[i]->hidden)
-            argument_cases(out, command_table[i]);
+    for_commands(out, argument_cases);
+    for_families(out, family_case);
     buffer_append(out, "    esac\n}\ncomplete -F _glovebox glovebox\n");
     return buffer_check(out, err);
 }

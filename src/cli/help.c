@@ -5,30 +5,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-static const struct command *find(const char *name, struct error **err) {
-    const struct command *command = command_find(name);
-    if (command)
-        return command;
-    const char *names[64];
-    size_t count = 0;
-    for (size_t i = 0; i < command_count && count < ARRAY_SIZE(names); i++)
-        if (!command_table[i]->hidden)
-            names[count++] = command_table[i]->name;
-    OWN_BUFFER shown = {0};
-    text_append_printable(&shown, name);
-    error_set(err, ERROR_USAGE, "unknown command \"%s\"", buffer_text(&shown));
-    const char *near = text_nearest(name, names, count);
-    if (near)
-        error_hint(err, "did you mean \"glovebox help %s\"?", near);
-    else
-        error_hint(err, "\"glovebox help\" lists the commands");
-    return NULL;
-}
-
 static int write_page(const struct command *command, const char *folder, struct error **err) {
     OWN_BUFFER page = {0};
-    OWN_STRING path = command ? memory_format("%s/glovebox-%s.1", folder, command->name)
-                              : memory_format("%s/glovebox.1", folder);
+    OWN_STRING word = command ? command_word(command) : memory_copy_string("");
+    OWN_STRING path =
+        word ? memory_format("%s/glovebox%s%s.1", folder, command ? "-" : "", word) : NULL;
     if (!path)
         return error_set_memory(err);
     if (manual_page(command, &page, err) < 0)
@@ -50,9 +31,12 @@ static int handle(const struct invocation *invocation, struct error **err) {
     const char *name = given_argument(invocation, 0);
     if (folder)
         return write_manual(folder, err);
-    const struct command *command = NULL;
-    if (name && !(command = find(name, err)))
-        return -1;
+    const char *second = given_argument(invocation, 1);
+    OWN_STRING both = second ? memory_format("%s %s", name, second) : NULL;
+    const struct command *command = name ? command_find(second && both ? both : name) : NULL;
+    bool family = name && !second && !command && command_family(name);
+    if (name && !command && !family)
+        return command_unknown(second && both ? both : name, "help ", err);
     if (given_flag(invocation, "json")) {
         OWN_JSON table = command_table_json(err);
         return !table || print_json(table, false, err) < 0 ? -1 : STATUS_SUCCEEDED;
@@ -65,6 +49,8 @@ static int handle(const struct invocation *invocation, struct error **err) {
         bad = manual_page(command, &out, err);
     else if (given_flag(invocation, "markdown"))
         bad = manual_markdown(&out, err);
+    else if (family)
+        bad = help_family(name, terminal.width, &out, err);
     else if (command)
         bad = help_command(command, terminal.width, &out, err);
     else
@@ -80,6 +66,7 @@ static const struct argument_entry arguments[] = {
      .help = "the command to explain; none: list all",
      .complete = COMPLETE_COMMAND,
      .optional = true},
+    {.name = "WORD", .help = "the second word of a command that has two", .optional = true},
 };
 static const struct option_entry options[] = {
     {.name = "man", .help = "print the manual page's source instead"},

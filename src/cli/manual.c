@@ -166,7 +166,10 @@ static int manual_main(struct buffer *out, struct error **err) {
             const struct command *command = command_table[i];
             if (command->hidden || (int)command->group != group)
                 continue;
-            buffer_format(out, ".TP\n.BR glovebox\\-%s (1)\n", command->name);
+            OWN_STRING word = command_word(command);
+            buffer_append(out, ".TP\n.BR glovebox\\-");
+            troff_text(out, word ? word : "");
+            buffer_append(out, " (1)\n");
             troff_text(out, command->summary);
             buffer_append(out, ".\n");
         }
@@ -182,7 +185,8 @@ static int manual_main(struct buffer *out, struct error **err) {
 int manual_page(const struct command *command, struct buffer *out, struct error **err) {
     if (!command)
         return manual_main(out, err);
-    OWN_STRING name = memory_format("glovebox-%s", command->name);
+    OWN_STRING word = command_word(command);
+    OWN_STRING name = word ? memory_format("glovebox-%s", word) : NULL;
     struct synopsis synopsis CLEANUP(synopsis_release) = {0};
     if (!name)
         return error_set_memory(err);

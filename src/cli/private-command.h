@@ -39,13 +39,20 @@ struct argument_entry {
     bool optional, repeats; /* only the last ones may be */
 };
 
-enum command_group { GROUP_PIPELINE, GROUP_ASK, GROUP_CHANGE, GROUP_HOUSE, GROUP_COUNT };
+enum command_group {
+    GROUP_PIPELINE,
+    GROUP_ASK,
+    GROUP_CHANGE,
+    GROUP_IMAGE,
+    GROUP_HOUSE,
+    GROUP_COUNT
+};
 const char *command_group_title(enum command_group group);
 
 struct invocation;
 
 struct command {
-    const char *name;
+    const char *name; /* a word, or two: "image load" */
     enum command_group group;
     const char *summary;     /* a phrase, no capital, no full stop */
     const char *description; /* paragraphs parted by an empty line; indented lines are literal */
@@ -73,10 +80,17 @@ extern const struct command command_run, command_check, command_graph, command_s
 extern const struct command command_runs, command_status, command_tasks, command_logs, command_why;
 extern const struct command command_retry, command_restart, command_cancel, command_pause,
     command_resume, command_skip, command_succeed, command_decide, command_report;
+extern const struct command command_image_load, command_image_list, command_image_show,
+    command_image_verify, command_image_remove, command_image_gc;
 extern const struct command command_remove, command_gc, command_tool, command_doctor, command_help,
     command_version, command_completion, command_drive;
 
 const struct command *command_find(const char *name); /* or NULL */
+/* A name of two words, "image load", belongs to the family of its first word. Whether `word` is
+ * one: its first command, or NULL. */
+const struct command *command_family(const char *word);
+/* "image-load": the name as one word, of a page or in a script. Caller frees; NULL: no memory. */
+char *command_word(const struct command *command) MUST_CHECK;
 
 /* -------------------------------------------------------------- an invocation */
 
@@ -93,6 +107,8 @@ struct invocation {
     char **rest; /* argv from the first argument on, for commands that hand over */
     int rest_count;
 };
+/* There is no command of this name: ERROR_USAGE; `prefix` goes before the hint's better name. */
+int command_unknown(const char *name, const char *prefix, struct error **err);
 void invocation_release(struct invocation *invocation);
 
 /* argv -> invocation. ERROR_USAGE with a hint when it does not fit the table. `--help` becomes an
@@ -120,6 +136,8 @@ int synopsis_make(const struct command *command, struct synopsis *ret,
 void synopsis_release(struct synopsis *synopsis);
 
 int help_overview(unsigned width, struct buffer *out, struct error **err) MUST_CHECK;
+int help_family(const char *family, unsigned width, struct buffer *out,
+                struct error **err) MUST_CHECK;
 int help_command(const struct command *command, unsigned width, struct buffer *out,
                  struct error **err) MUST_CHECK;
 /* Troff source, man(7) macros. `command` NULL: glovebox(1) itself. */

@@ -32,29 +32,45 @@ int session_open_run(const struct invocation *invocation, enum session_use use, 
 
 /* --------------------------------------------------------------- pipelines */
 
-static bool can_run_images(void) {
-    for (const struct driver *const *driver = compute_drivers(); *driver; driver++)
-        if ((*driver)->runs_images)
-            return true;
-    return false;
+/* The one that would run images here, or NULL. */
+static const struct driver *image_driver(void) {
+    const struct driver *const *driver = compute_drivers();
+    while (*driver && !(*driver)->runs_images)
+        driver++;
+    return *driver;
 }
 
+struct site {
+    const struct policy *policy;
+    const char *home;
+};
+
+/* An image must be here, and is not looked for anywhere else. */
 static int site_allows(const void *context, const char *key, const char *value,
                        struct error **err) {
-    return policy_allows(context, key, value, err);
+    const struct site *site = context;
+    if (!text_equal(key, "image"))
+        return policy_allows(site->policy, key, value, err);
+    const struct driver *driver = image_driver();
+    OWN_STRING pinned = NULL;
+    return driver ? driver->pin(site->home, value, &pinned, err) : 0;
 }
 
-/* Without a home (nobody's, as in a container) there is still the site's. */
+#define NO_HOME "/nonexistent" /* nobody's, as in a container */
+
+/* Without a home there is still the site's. */
 int session_read_policy(const struct invocation *invocation, struct policy **ret,
                         struct error **err) {
     OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), NULL);
-    return policy_read(home ? home : "/nonexistent", ret, err);
+    return policy_read(home ? home : NO_HOME, ret, err);
 }
 
 struct pipeline *session_load(const struct invocation *invocation, const char *path,
                               const struct policy *policy, bool only_warn, struct crate *ret_crate,
                               struct diagnostics *diagnostics, struct error **err) {
-    struct pipeline_site site = {site_allows, policy, only_warn};
+    OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), NULL);
+    struct site here = {policy, home ? home : NO_HOME};
+    struct pipeline_site site = {site_allows, &here, only_warn};
     OWN_MEMORY(const char *) names = memory_array(tool_count, sizeof(*names));
     if (!names) {
         error_set_memory(err);
@@ -67,7 +83,7 @@ struct pipeline *session_load(const struct invocation *invocation, const char *p
         .tools = names,
         .tool_count = tool_count,
         .check_tool = tool_check,
-        .can_run_images = can_run_images(),
+        .can_run_images = image_driver() != NULL,
         .image_remedy = "this version of glovebox has no container driver: install a version that "
                         "has one, or make the step a tool or a command",
         .plugin_folder = given_value(invocation, "plugins", NULL),

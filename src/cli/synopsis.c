@@ -55,19 +55,31 @@ int synopsis_make(const struct command *command, struct synopsis *ret, struct er
 
 /* ------------------------------------------------------------------ overview */
 
+static void overview_line(const struct command *command, unsigned width, struct buffer *out) {
+    buffer_format(out, "  %-12s ", command->name);
+    text_append_wrapped(out, command->summary, 15, 15, width);
+}
+
+int help_family(const char *family, unsigned width, struct buffer *out, struct error **err) {
+    width = width > 100 ? 100 : width;
+    buffer_format(out, "usage: glovebox %s COMMAND [OPTION]... [ARGUMENT]...\n\n", family);
+    size_t size = strlen(family);
+    for (size_t i = 0; i < command_count; i++)
+        if (text_starts_with(command_table[i]->name, family) && command_table[i]->name[size] == ' ')
+            overview_line(command_table[i], width, out);
+    buffer_format(out, "\n\"glovebox help %s COMMAND\" explains one and its options.\n", family);
+    return buffer_check(out, err);
+}
+
 int help_overview(unsigned width, struct buffer *out, struct error **err) {
     width = width > 100 ? 100 : width;
     buffer_format(out, "glovebox - %s\n\nusage: glovebox [OPTION]... COMMAND [ARGUMENT]...\n",
                   program_summary);
     for (int group = 0; group < GROUP_COUNT; group++) {
         buffer_format(out, "\n%s\n", command_group_title((enum command_group)group));
-        for (size_t i = 0; i < command_count; i++) {
-            const struct command *command = command_table[i];
-            if (command->hidden || (int)command->group != group)
-                continue;
-            buffer_format(out, "  %-10s ", command->name);
-            text_append_wrapped(out, command->summary, 13, 13, width);
-        }
+        for (size_t i = 0; i < command_count; i++)
+            if (!command_table[i]->hidden && (int)command_table[i]->group == group)
+                overview_line(command_table[i], width, out);
     }
     buffer_append(out, "\n\"glovebox help COMMAND\" explains a command and its options.\n");
     return buffer_check(out, err);

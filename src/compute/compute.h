@@ -53,9 +53,11 @@ struct job {
     const char *const *arguments;   /* argv, NULL-terminated; argv[0] is looked up in the box's
                                        PATH. Of an image: what follows its entry point; an empty
                                        list: the image's own command */
-    const char *const *environment; /* "K=V", the whole environment, NULL-terminated */
-    const char *directory; /* working directory inside the box; NULL: "/" or, box off, the host
-                              folder `work` */
+    const char *const *environment; /* "K=V", the whole environment, NULL-terminated. Of an image:
+                                       what is said besides the image's own, and goes before it; the
+                                       driver adds PATH and HOME where neither has them */
+    const char *directory; /* working directory inside the box; NULL: the image's own; else "/" or,
+                              box off, the host folder `work` */
     const char *work;      /* host folder private to this attempt (exists, writable) */
     const struct compute_mount *mounts;
     size_t mount_count;
@@ -64,6 +66,8 @@ struct job {
     const char *network;  /* NULL or "none": no network; "host": the host's; else a name */
     struct compute_limits limits;
     enum box_mode box;
+    bool writable_root; /* of an image: its program may write anywhere in it, for the time of the
+                           job and within limits.scratch. Else it may write to /tmp only */
 };
 
 struct exit_report {
@@ -106,10 +110,10 @@ struct driver {
     bool chains;      /* holds a job back until another has ended: see struct job */
     int (*open)(const struct compute_host *host, struct compute **ret, struct error **err);
     void (*close)(struct compute *compute); /* leaves jobs running; accepts NULL */
-    /* The name with digest that `image` means here now, owned by the caller: what a run is
-     * recorded with. ERROR_NOT_FOUND with a hint where there is no such image. NULL unless
-     * `runs_images`. */
-    int (*pin)(struct compute *compute, const char *image, char **ret, struct error **err);
+    /* The name with digest that `image` means for the home now, owned by the caller: what a run is
+     * recorded with. Asked by whoever makes a run, without open(). ERROR_NOT_FOUND with a hint
+     * where there is no such image. NULL unless `runs_images`. */
+    int (*pin)(const char *home, const char *image, char **ret, struct error **err);
     /* Hands a job over. Success means that the driver now answers for the name: it will call
      * `exited` once, even after a restart of this program. May be called many times in a row;
      * flush() ends such a batch. */

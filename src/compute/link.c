@@ -10,10 +10,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PATIENCE = 5000, OUTPUT_MAXIMUM = 64 << 20, JOURNAL_MAXIMUM = 512 << 20 };
+enum {
+    PATIENCE = 5000,
+    OUTPUT_MAXIMUM = 64 << 20,
+    JOURNAL_MAXIMUM = 512 << 20,
+    KIND_FILE_SIZE = 32
+};
 
-static const char *name_of(const struct link *link, const char *boxed, const char *plain) {
-    return link->boxed ? boxed : plain;
+/* "box.journal" and so on. */
+static void name_file(const struct link *link, const char *what, char name[KIND_FILE_SIZE]) {
+    (void)snprintf(name, KIND_FILE_SIZE, "%s.%s", keeper_kind_name(link->kind), what);
 }
 
 bool link_is_open(const struct link *link) {
@@ -21,7 +27,9 @@ bool link_is_open(const struct link *link) {
 }
 
 bool link_has_journal(const struct link *link) {
-    return file_exists(link->directory, name_of(link, "box.journal", "plain.journal"));
+    char name[KIND_FILE_SIZE];
+    name_file(link, "journal", name);
+    return file_exists(link->directory, name);
 }
 
 /* ------------------------------------------------------------------- the keeper */
@@ -100,7 +108,7 @@ static int start_keeper(struct link *link, struct error **err) {
         return -1;
     char folder[64];
     (void)snprintf(folder, sizeof(folder), "/proc/self/fd/%d", link->directory);
-    const char *const argv[] = {path, name_of(link, "box", "plain"), NULL};
+    const char *const argv[] = {path, keeper_kind_name(link->kind), link->runtime, NULL};
     static const char *const environment[] = {NULL};
     struct process_options options = {.argv = argv,
                                       .environment = environment,
@@ -125,8 +133,8 @@ static int start_keeper(struct link *link, struct error **err) {
 static int connect_socket(struct link *link) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     /* Through the descriptor: HOME may be longer than a socket's name can be. */
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s",
-                   link->directory, name_of(link, "box.socket", "plain.socket"));
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s.socket",
+                   link->directory, keeper_kind_name(link->kind));
     OWN_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
         return -1;
@@ -187,8 +195,9 @@ static int connect_keeper(struct link *link, struct error **err) {
 
 /* Read after the greeting: what the keeper writes from then on comes by the socket as well. */
 static int read_journal(struct link *link, struct error **err) {
-    OWN_FD fd =
-        file_open(link->directory, name_of(link, "box.journal", "plain.journal"), O_RDONLY, 0, err);
+    char name[KIND_FILE_SIZE];
+    name_file(link, "journal", name);
+    OWN_FD fd = file_open(link->directory, name, O_RDONLY, 0, err);
     if (fd < 0)
         return -1;
     struct record records[64];
@@ -206,7 +215,7 @@ static int read_journal(struct link *link, struct error **err) {
         size_t whole = held / sizeof(records[0]);
         for (size_t i = 0; i < whole; i++) {
             if (record_is_valid(&records[i]))
-                link->received(link->context, &records[i]);
+                link->received(link->context, link, &records[i]);
         }
         held -= whole * sizeof(records[0]);
         memmove(records, records + whole, held);
@@ -233,7 +242,7 @@ static bool read_records(struct link *link) {
         size_t whole = size / sizeof(batch[0]);
         for (size_t i = 0; i < whole; i++) {
             if (record_is_valid(&batch[i]))
-                link->received(link->context, &batch[i]);
+                link->received(link->context, link, &batch[i]);
         }
         link->input_size = size - whole * sizeof(batch[0]);
         memcpy(&link->input, batch + whole, link->input_size);
@@ -283,7 +292,7 @@ int link_open(struct link *link, struct error **err) {
         return -1;
     link->output.maximum = OUTPUT_MAXIMUM;
     int bad = watch(link, err);
-    if (!bad && link->boxed) {
+    if (!bad && link->kind == KEEPER_BOX) {
         OWN_BUFFER filter = {0};
         bad = filter_message(&filter, err);
         bad = bad ? bad : link_queue(link, filter.data, filter.size, err);
@@ -346,12 +355,11 @@ struct answer {
     const char *name;
     struct record *record;
     bool found;
-    struct link *link;
     void *context;
-    void (*received)(void *context, const struct record *record);
+    void (*received)(void *context, struct link *link, const struct record *record);
 };
 
-static void look_for_answer(void *context, const struct record *record) {
+static void look_for_answer(void *context, struct link *link, const struct record *record) {
     struct answer *answer = context;
     if (record->type == RECORD_USAGE) {
         if (text_equal(record->name, answer->name)) {
@@ -360,14 +368,14 @@ static void look_for_answer(void *context, const struct record *record) {
         }
         return;
     }
-    answer->received(answer->context, record);
+    answer->received(answer->context, link, record);
 }
 
 int link_ask(struct link *link, const struct name_message *question, struct record *ret,
              struct error **err) {
     if (link_queue(link, question, sizeof(*question), err) < 0)
         return -1;
-    struct answer answer = {question->name, ret, false, link, link->context, link->received};
+    struct answer answer = {question->name, ret, false, link->context, link->received};
     link->context = &answer;
     link->received = look_for_answer;
     int64_t until = clock_monotonic() + 1000;

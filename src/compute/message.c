@@ -1,5 +1,6 @@
 /* Jobs as messages to a keeper, and its records as sentences for people. */
 #include "compute/private-link.h"
+#include "compute/private-oci.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -21,11 +22,11 @@ static uint32_t count_texts(const char *const *texts) {
     return count;
 }
 
-static int check_job(const struct job *job, struct error **err) {
+int launch_check(const struct job *job, struct error **err) {
     if (check_name(job->name, err) < 0 || (job->after && check_name(job->after, err) < 0))
         return -1;
     uint32_t arguments = count_texts(job->arguments);
-    if (arguments == 0)
+    if (arguments == 0 && !job->image)
         return error_set(err, ERROR_INVALID, "job %s has no command", job->name);
     if (arguments > ARGUMENTS_MAXIMUM || count_texts(job->environment) > ARGUMENTS_MAXIMUM)
         return error_set(err, ERROR_LIMIT, "job %s has more than %d arguments or variables",
@@ -73,19 +74,37 @@ static struct launch_message header_of(const struct job *job) {
     (void)snprintf(message.after, sizeof(message.after), "%s", job->after ? job->after : "");
     if (job->network && text_equal(job->network, "host"))
         message.flags |= LAUNCH_HOST_NETWORK;
+    if (job->writable_root)
+        message.flags |= LAUNCH_WRITABLE_ROOT;
     return message;
 }
 
-int launch_encode(const struct job *job, struct buffer *ret, struct error **err) {
-    if (check_job(job, err) < 0)
+/* The arguments and the environment of a container stand in its configuration. */
+static void describe_container(const struct oci_container *container,
+                               struct launch_message *message) {
+    message->argument_count = 1;
+    message->environment_count = 0;
+    message->image_user = container->image->user.user;
+    message->image_group = container->image->user.group;
+    message->host_user_at = (uint32_t)container->host_user_at;
+    message->host_group_at = (uint32_t)container->host_group_at;
+}
+
+int launch_encode(const struct job *job, const struct oci_container *container, struct buffer *ret,
+                  struct error **err) {
+    if (launch_check(job, err) < 0)
         return -1;
     struct launch_message message = header_of(job);
+    if (container)
+        describe_container(container, &message);
     buffer_append_bytes(ret, &message, sizeof(message));
     append_text(ret, job->log);
     append_text(ret, job->work);
-    append_text(ret, job->directory);
+    append_text(ret, container ? container->directory : job->directory);
+    append_text(ret, container ? container->image->root : NULL);
+    append_text(ret, container ? buffer_text(&container->config) : NULL);
     for (uint32_t i = 0; i < message.argument_count; i++)
-        append_text(ret, job->arguments[i]);
+        append_text(ret, container ? container->program : job->arguments[i]);
     for (uint32_t i = 0; i < message.environment_count; i++)
         append_text(ret, job->environment[i]);
     for (size_t i = 0; i < job->mount_count; i++) {
@@ -124,6 +143,7 @@ static const char *const stage_texts[] = {
     [STAGE_DIRECTORY] = "cannot enter the working directory",
     [STAGE_PROGRAM] = "cannot run",
     [STAGE_INIT] = "the box's first process was killed before the task started",
+    [STAGE_RUNTIME] = "crun could not start the container",
 };
 
 static void describe_stage(const struct record *record, struct buffer *ret) {
@@ -133,6 +153,10 @@ static void describe_stage(const struct record *record, struct buffer *ret) {
         buffer_append(ret, record->stage == STAGE_MOUNT ? " (mount " : " ");
         text_append_printable(ret, record->subject);
         buffer_append(ret, record->stage == STAGE_MOUNT ? ")" : "");
+    }
+    if (record->stage == STAGE_RUNTIME) {
+        buffer_append(ret, ": ");
+        text_append_printable(ret, record->subject);
     }
     if (record->stage == STAGE_PROGRAM && record->number == ENOENT)
         buffer_append(ret, ": no such program, or its interpreter is missing");
@@ -162,6 +186,7 @@ void describe_detail(const struct record *record, struct buffer *ret) {
 void describe_sandbox(const struct record *record, struct buffer *ret) {
     uint32_t flags = record->sandbox;
     if (flags & SANDBOX_BOX) {
+        buffer_append(ret, flags & SANDBOX_CONTAINER ? "container: crun; " : "");
         buffer_append(ret, "namespaces: mount,pid,ipc,uts");
         buffer_append(ret, flags & SANDBOX_NETWORK ? ",net" : "");
         buffer_append(ret, flags & SANDBOX_CGROUP ? ",cgroup" : "");

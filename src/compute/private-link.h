@@ -9,19 +9,20 @@
 #include <uv.h>
 
 struct link {
-    bool boxed;
+    enum keeper_kind kind;
     int directory; /* HOME/compute/process, borrowed */
     uv_loop_t *loop;
     uv_poll_t *poll; /* NULL while not connected */
     int fd;
-    pid_t pid; /* of the keeper */
+    pid_t pid;           /* of the keeper */
+    const char *runtime; /* path of crun, for the keeper of containers; else NULL. Borrowed */
     struct buffer output;
     size_t output_sent;
     bool writing; /* waits for room in the socket */
     struct record input;
     size_t input_size;
     void *context;
-    void (*received)(void *context, const struct record *record);
+    void (*received)(void *context, struct link *link, const struct record *record);
     void (*readable)(void *context, struct link *link); /* some were received: deliver */
     void (*ended)(void *context, struct link *link);    /* the keeper is gone */
 };
@@ -44,8 +45,12 @@ void link_hold(struct link *link, bool hold);
 /* The keeper's executable. Caller frees. */
 char *link_keeper_path(struct error **err) MUST_CHECK;
 
-/* message.c: checks a job and encodes it as a MESSAGE_LAUNCH. */
-int launch_encode(const struct job *job, struct buffer *ret, struct error **err) MUST_CHECK;
+/* message.c: checks a job and encodes it as a MESSAGE_LAUNCH; `container`: what its image made of
+ * it, else NULL. */
+struct oci_container;
+int launch_check(const struct job *job, struct error **err) MUST_CHECK;
+int launch_encode(const struct job *job, const struct oci_container *container, struct buffer *ret,
+                  struct error **err) MUST_CHECK;
 /* The report's sentences, made from a record. */
 void describe_detail(const struct record *record, struct buffer *ret);
 void describe_sandbox(const struct record *record, struct buffer *ret);

@@ -1,11 +1,13 @@
 /*
- * The driver "process": host programs, boxed or plain, started and kept by glovebox-keeper.
+ * The driver "process": programs of the host, boxed or plain, and images in containers, started and
+ * kept by glovebox-keeper.
  *
  * What this file holds is a mirror of the keepers' journals: which names exist and how they
  * ended. All truth about a job is the keeper's, so that this program may die at any moment.
  */
 #include "compute/private-drivers.h"
 #include "compute/private-link.h"
+#include "compute/private-oci.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,13 +21,13 @@
 
 struct known {
     char name[KEEPER_NAME_SIZE];
-    bool boxed;
+    enum keeper_kind kind;
     bool journalled; /* the keeper wrote it down; only told apart when a keeper has died */
     bool wanted;     /* the engine asked for its report: by launch() or find() */
     bool reported;
     bool ready; /* in the list of reports to deliver */
     struct record record;
-    const char *refusal; /* why this driver itself would not launch it */
+    char *refusal; /* why this driver itself would not launch it */
     struct known *next_ready;
     UT_hash_handle hh;
 };
@@ -33,12 +35,14 @@ struct known {
 struct compute {
     struct compute_host host;
     int directory;
-    struct link links[2]; /* plain, boxed */
+    struct link links[KEEPER_KINDS];
     struct known *known;
     struct known *ready_first, *ready_last;
     uv_idle_t *deferred; /* delivers and flushes in the next turn of the loop */
     bool deferring, delivering, closed;
-    size_t waiting[2]; /* wanted and not yet ended, of each link */
+    struct oci *oci;
+    char *runtime; /* the path of crun, NULL while it was not looked for or is not there */
+    size_t waiting[KEEPER_KINDS]; /* wanted and not yet ended, of each link */
 };
 
 /* ----------------------------------------------------------------------- reports */
@@ -59,7 +63,7 @@ static void make_ready(struct compute *compute, struct known *known) {
 }
 
 static void hold_links(struct compute *compute) {
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < KEEPER_KINDS; i++)
         link_hold(&compute->links[i], compute->waiting[i] > 0);
 }
 
@@ -87,7 +91,7 @@ static void report(struct compute *compute, struct known *known) {
                                .weaker = buffer_text(&weaker),
                                .sandbox = buffer_text(&sandbox)};
     known->reported = true;
-    compute->waiting[known->boxed]--;
+    compute->waiting[known->kind]--;
     compute->host.exited(compute->host.context, &exit);
 }
 
@@ -116,7 +120,7 @@ static void on_deferred(uv_idle_t *idle) {
     struct compute *compute = idle->data;
     compute->deferring = false;
     (void)uv_idle_stop(idle);
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < KEEPER_KINDS; i++)
         link_flush(&compute->links[i]);
     deliver(compute);
 }
@@ -136,13 +140,13 @@ static struct known *find_known(struct compute *compute, const char *name) {
     return known;
 }
 
-static struct known *add_known(struct compute *compute, const char *name, bool boxed) {
+static struct known *add_known(struct compute *compute, const char *name, enum keeper_kind kind) {
     struct known *known = memory_allocate(sizeof(*known));
     if (!known)
         return NULL;
     (void)snprintf(known->name, sizeof(known->name), "%s", name);
     memcpy(known->record.name, known->name, sizeof(known->name));
-    known->boxed = boxed;
+    known->kind = kind;
     known->record.type = RECORD_LAUNCHED;
     HASH_ADD_STR(compute->known, name, known);
     if (!known->hh.tbl) { /* no memory for the table */
@@ -152,21 +156,26 @@ static struct known *add_known(struct compute *compute, const char *name, bool b
     return known;
 }
 
+static void free_known(struct known *known) {
+    memory_free(known->refusal);
+    memory_free(known);
+}
+
 static void want(struct compute *compute, struct known *known) {
     if (!known->wanted)
-        compute->waiting[known->boxed]++;
+        compute->waiting[known->kind]++;
     known->wanted = true;
 }
 
 static void remove_known(struct compute *compute, struct known *known) {
     if (known->wanted && !known->reported)
-        compute->waiting[known->boxed]--;
+        compute->waiting[known->kind]--;
     HASH_DEL(compute->known, known);
-    memory_free(known);
+    free_known(known);
 }
 
 /* A record from a socket or from a journal; the same one may come by both ways. */
-static void on_record(void *context, const struct record *record, bool boxed) {
+static void on_record(void *context, struct link *link, const struct record *record) {
     struct compute *compute = context;
     struct known *known = find_known(compute, record->name);
     if (record->type == RECORD_FORGOTTEN) {
@@ -177,7 +186,7 @@ static void on_record(void *context, const struct record *record, bool boxed) {
     if (record->type != RECORD_LAUNCHED && record->type != RECORD_EXITED)
         return;
     if (!known)
-        known = add_known(compute, record->name, boxed);
+        known = add_known(compute, record->name, link->kind);
     if (!known) {
         log_message(LOG_ERROR, "no memory to note the end of a job");
         return;
@@ -189,22 +198,14 @@ static void on_record(void *context, const struct record *record, bool boxed) {
     make_ready(compute, known);
 }
 
-static void on_plain_record(void *context, const struct record *record) {
-    on_record(context, record, false);
-}
-
-static void on_boxed_record(void *context, const struct record *record) {
-    on_record(context, record, true);
-}
-
 static void on_readable(void *context, struct link *link) {
     deliver(context);
 }
 
-static void lose(struct compute *compute, bool boxed, bool only_unwritten) {
+static void lose(struct compute *compute, enum keeper_kind kind, bool only_unwritten) {
     struct known *known, *next;
     HASH_ITER(hh, compute->known, known, next) {
-        if (known->boxed != boxed || known->record.type != RECORD_LAUNCHED ||
+        if (known->kind != kind || known->record.type != RECORD_LAUNCHED ||
             (only_unwritten && known->journalled))
             continue;
         known->record.type = RECORD_EXITED;
@@ -217,23 +218,33 @@ static void lose(struct compute *compute, bool boxed, bool only_unwritten) {
     }
 }
 
+/* Without crun, a keeper of containers can still tell how they ended. */
+static int open_link(struct compute *compute, enum keeper_kind kind, struct error **err) {
+    struct link *link = &compute->links[kind];
+    if (kind == KEEPER_CONTAINER && !compute->runtime)
+        compute->runtime = oci_find_runtime(NULL);
+    if (kind == KEEPER_CONTAINER)
+        link->runtime = compute->runtime ? compute->runtime : "/nonexistent/crun";
+    return link_open(link, err);
+}
+
 /* The keeper is gone: it left because it had nothing to do, or it was killed. A new one reads
  * the journal and says which jobs were lost. */
 static void on_ended(void *context, struct link *link) {
     struct compute *compute = context;
-    if (compute->waiting[link->boxed] == 0)
+    if (compute->waiting[link->kind] == 0)
         return;
     struct known *known, *next;
     HASH_ITER(hh, compute->known, known, next) {
-        if (known->boxed == link->boxed)
+        if (known->kind == link->kind)
             known->journalled = false;
     }
     OWN_ERROR error = NULL;
-    if (link_open(link, &error) < 0) {
-        lose(compute, link->boxed, false);
+    if (open_link(compute, link->kind, &error) < 0) {
+        lose(compute, link->kind, false);
         compute->host.troubled(compute->host.context, error->message);
     } else {
-        lose(compute, link->boxed, true); /* those whose launch it had not read yet */
+        lose(compute, link->kind, true); /* those whose launch it had not read yet */
     }
     hold_links(compute);
     defer(compute);
@@ -242,13 +253,15 @@ static void on_ended(void *context, struct link *link) {
 /* --------------------------------------------------------------------- open, close */
 
 static void release(struct compute *compute) {
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < KEEPER_KINDS; i++)
         link_close(&compute->links[i]);
     struct known *known, *next;
     HASH_ITER(hh, compute->known, known, next) {
         HASH_DEL(compute->known, known);
-        memory_free(known);
+        free_known(known);
     }
+    oci_free(compute->oci);
+    memory_free(compute->runtime);
     file_close(&compute->directory);
     memory_free((void *)(uintptr_t)compute->host.home);
     memory_free(compute);
@@ -261,7 +274,7 @@ static void free_handle(uv_handle_t *handle) {
 static void process_close(struct compute *compute) {
     if (!compute)
         return;
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < KEEPER_KINDS; i++)
         link_flush(&compute->links[i]);
     if (compute->deferred)
         uv_close((uv_handle_t *)take(&compute->deferred), free_handle);
@@ -274,8 +287,9 @@ static int open_parts(struct compute *compute, const struct compute_host *host,
                       struct error **err) {
     compute->host = *host;
     compute->host.home = memory_copy_string(host->home);
+    compute->oci = oci_new(host->home);
     OWN_STRING folder = path_join(host->home, "compute/process");
-    if (!folder || !compute->host.home)
+    if (!folder || !compute->host.home || !compute->oci)
         return error_set_memory(err);
     if (directory_make(AT_FDCWD, folder, 0700, err) < 0)
         return -1;
@@ -287,10 +301,10 @@ static int open_parts(struct compute *compute, const struct compute_host *host,
         return error_set_memory(err);
     (void)uv_idle_init(host->loop, compute->deferred);
     compute->deferred->data = compute;
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < KEEPER_KINDS; i++) {
         struct link *link = &compute->links[i];
         link->directory = compute->directory;
-        if (link_has_journal(link) && link_open(link, err) < 0)
+        if (link_has_journal(link) && open_link(compute, (enum keeper_kind)i, err) < 0)
             return -1;
     }
     return 0;
@@ -303,13 +317,13 @@ static int process_open(const struct compute_host *host, struct compute **ret, s
     if (!compute)
         return error_set_memory(err);
     compute->directory = -1;
-    for (size_t i = 0; i < 2; i++)
-        compute->links[i] = (struct link){.boxed = i == 1,
+    for (size_t i = 0; i < KEEPER_KINDS; i++)
+        compute->links[i] = (struct link){.kind = (enum keeper_kind)i,
                                           .fd = -1,
                                           .directory = -1,
                                           .loop = host->loop,
                                           .context = compute,
-                                          .received = i ? on_boxed_record : on_plain_record,
+                                          .received = on_record,
                                           .readable = on_readable,
                                           .ended = on_ended};
     if (open_parts(compute, host, err) < 0) {
@@ -322,31 +336,66 @@ static int process_open(const struct compute_host *host, struct compute **ret, s
 
 /* ------------------------------------------------------------------------- launch */
 
-/* What this driver can never run is reported as an exit, as other failures to start are. */
-static const char *refusal_of(const struct job *job) {
-    if (job->image)
-        return "this compute runs no container images";
-    if (job->limits.gpus)
-        return "this compute offers no GPUs";
+static enum keeper_kind kind_of(const struct job *job) {
+    return job->image ? KEEPER_CONTAINER : job->box == BOX_SEALED ? KEEPER_BOX : KEEPER_PLAIN;
+}
+
+/* What this driver cannot run is reported as an exit, as other failures to start are. */
+static int check_possible(const struct job *job, struct error **err) {
+    if (job->limits.gpus && !job->image) {
+        error_set(err, ERROR_UNSUPPORTED, "this compute offers GPUs to containers only");
+        return error_hint(err, "give the step an image");
+    }
     if (job->network && !text_equal(job->network, "none") && !text_equal(job->network, "host"))
-        return "this compute knows the networks \"none\" and \"host\" only";
-    return NULL;
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "this compute knows the networks \"none\" and \"host\" only");
+    return 0;
+}
+
+static int encode(struct compute *compute, const struct job *job, struct buffer *message,
+                  struct error **err) {
+    struct oci_container container CLEANUP(oci_container_release) = {0};
+    if (check_possible(job, err) < 0)
+        return -1;
+    if (!job->image)
+        return launch_encode(job, NULL, message, err);
+    if (!compute->runtime && !(compute->runtime = oci_find_runtime(err)))
+        return -1;
+    if (oci_contain(compute->oci, job, &container, err) < 0)
+        return -1;
+    return launch_encode(job, &container, message, err);
+}
+
+static int refuse(struct compute *compute, struct known *known, const struct error *why,
+                  bool image) {
+    known->refusal = why->hint ? memory_format("%s (%s)", why->message, why->hint)
+                               : memory_copy_string(why->message);
+    known->record.type = RECORD_EXITED;
+    known->record.cause = image && why->code == ERROR_NOT_FOUND ? CAUSE_IMAGE_NOT_FOUND
+                          : why->code == ERROR_DENIED           ? CAUSE_POLICY
+                                                                : CAUSE_NOT_STARTED;
+    known->record.exit_code = -1;
+    known->record.ended = known->record.started;
+    make_ready(compute, known);
+    return known->refusal ? 0 : -1;
 }
 
 static int process_launch(struct compute *compute, const struct job *job, struct error **err) {
     OWN_BUFFER message = {0};
-    if (launch_encode(job, &message, err) < 0)
+    OWN_ERROR refusal = NULL;
+    if (launch_check(job, err) < 0)
         return -1;
     if (find_known(compute, job->name))
         return error_set(err, ERROR_EXISTS, "a job named %s was launched before", job->name);
-    bool boxed = job->box == BOX_SEALED;
-    struct link *link = &compute->links[boxed];
-    const char *refusal = refusal_of(job);
-    if (!refusal && link_open(link, err) < 0)
+    enum keeper_kind kind = kind_of(job);
+    struct link *link = &compute->links[kind];
+    if (encode(compute, job, &message, &refusal) < 0 && refusal->code == ERROR_MEMORY)
+        return error_move(err, take(&refusal));
+    if (!refusal && open_link(compute, kind, err) < 0)
         return -1;
     if (find_known(compute, job->name)) /* a journal read just now told of it */
         return error_set(err, ERROR_EXISTS, "a job named %s was launched before", job->name);
-    struct known *known = add_known(compute, job->name, boxed);
+    struct known *known = add_known(compute, job->name, kind);
     if (!known)
         return error_set_memory(err);
     if (!refusal && link_queue(link, message.data, message.size, err) < 0) {
@@ -356,20 +405,16 @@ static int process_launch(struct compute *compute, const struct job *job, struct
     known->record.started = clock_wall();
     want(compute, known);
     link_hold(link, true);
-    if (refusal) {
-        known->refusal = refusal;
-        known->record.type = RECORD_EXITED;
-        known->record.cause = CAUSE_NOT_STARTED;
-        known->record.exit_code = -1;
-        known->record.ended = known->record.started;
-        make_ready(compute, known);
+    if (refusal && refuse(compute, known, refusal, job->image) < 0) {
+        remove_known(compute, known);
+        return error_set_memory(err);
     }
     defer(compute);
     return 0;
 }
 
 static int process_flush(struct compute *compute, struct error **err) {
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < KEEPER_KINDS; i++)
         link_flush(&compute->links[i]);
     return 0;
 }
@@ -380,7 +425,7 @@ static enum job_state process_find(struct compute *compute, const char *name) {
         return JOB_UNKNOWN;
     want(compute, known);
     make_ready(compute, known);
-    link_hold(&compute->links[known->boxed], compute->waiting[known->boxed] > 0);
+    link_hold(&compute->links[known->kind], compute->waiting[known->kind] > 0);
     return known->record.type == RECORD_EXITED ? JOB_EXITED : JOB_RUNNING;
 }
 
@@ -389,10 +434,10 @@ static int send_named(struct compute *compute, struct known *known, enum message
     struct name_message message = {
         .header = {.size = sizeof(message), .type = type}, .cause = (int32_t)cause, .grace = grace};
     memcpy(message.name, known->name, sizeof(message.name));
-    struct link *link = &compute->links[known->boxed];
+    struct link *link = &compute->links[known->kind];
     if (!link_is_open(link) && type == MESSAGE_FORGET && !known->journalled)
         return 0;
-    if (link_open(link, err) < 0)
+    if (open_link(compute, known->kind, err) < 0)
         return -1;
     defer(compute);
     return link_queue(link, &message, sizeof(message), err);
@@ -415,9 +460,9 @@ static int process_usage(struct compute *compute, const char *name, struct exit_
         return error_set(err, ERROR_NOT_FOUND, "no running job named %s", name);
     struct name_message question = {.header = {.size = sizeof(question), .type = MESSAGE_USAGE}};
     memcpy(question.name, known->name, sizeof(question.name));
-    struct link *link = &compute->links[known->boxed];
+    struct link *link = &compute->links[known->kind];
     struct record answer;
-    if (link_open(link, err) < 0 || link_ask(link, &question, &answer, err) < 0)
+    if (open_link(compute, known->kind, err) < 0 || link_ask(link, &question, &answer, err) < 0)
         return -1;
     if (answer.cause < 0)
         return error_set(err, ERROR_NOT_FOUND, "no running job named %s", name);
@@ -483,10 +528,11 @@ static int process_capacity(struct compute *compute, struct compute_capacity *re
 }
 
 const struct driver driver_process = {.name = "process",
-                                      .runs_images = false,
+                                      .runs_images = true,
                                       .chains = true,
                                       .open = process_open,
                                       .close = process_close,
+                                      .pin = oci_pin,
                                       .launch = process_launch,
                                       .flush = process_flush,
                                       .find = process_find,

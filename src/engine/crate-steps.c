@@ -115,13 +115,19 @@ static void add_image(struct crate_writer *crate, const char *image, const char 
     crate_refer(crate, action, "containerImage", id);
 }
 
+/* What the step's image was pinned to when the run was made. */
+static const char *image_of(const struct crate_writer *crate, const struct step *step) {
+    const json_t *images = json_object_get(crate->record, "images");
+    return json_get_string(images, step->image, step->image);
+}
+
 static void add_program(struct crate_writer *crate, const struct step *step, const char *id) {
     json_t *program = crate_entity(crate, id, "SoftwareApplication");
     if (step->tool) {
         crate_set(crate, program, "name", json_sprintf("glovebox tool %s", step->tool));
         crate_set_text(crate, program, "softwareVersion", GLOVEBOX_VERSION);
     } else if (step->image) {
-        const char *at = strchr(step->image, '@');
+        const char *at = strrchr(image_of(crate, step), '@');
         crate_set_text(crate, program, "name", step->image);
         crate_set_text(crate, program, "softwareVersion", at ? at + 1 : NULL);
     } else if (step->type == STEP_COMMAND) {
@@ -251,7 +257,8 @@ static void add_action(struct crate_writer *crate, const struct step *step, cons
     describe(crate, action, sums);
     add_objects(crate, step, action);
     if (step->image)
-        add_image(crate, step->image, crate_id(crate, "#image-", step->id, &other), action);
+        add_image(crate, image_of(crate, step), crate_id(crate, "#image-", step->id, &other),
+                  action);
     add_facts(crate, step, action);
     crate_refer(crate, crate->root, "mentions", buffer_text(&id));
     crate_refer(crate, crate->workflow, "hasPart", program);

@@ -96,22 +96,24 @@ static int keep_texts(const json_t *files, const char *folder, struct error **er
 }
 
 static int insert_run(struct engine *engine, const struct pipeline *pipeline,
-                      const struct run_request *request, char **ret_name, struct error **err) {
+                      const struct run_request *request, const json_t *images, char **ret_name,
+                      struct error **err) {
     OWN_JSON selection = selection_of(request);
     OWN_STRING document = json_canonical(pipeline->document, err);
     OWN_STRING parameters = json_canonical(request->parameters, err);
     OWN_STRING inputs = json_canonical(request->inputs, err);
     OWN_STRING selected = selection ? json_canonical(selection, err) : NULL;
+    OWN_STRING pinned = json_canonical(images, err);
     OWN_STRING path = path_resolve(pipeline->path, NULL);
-    if (!document || !parameters || !inputs || !selected)
+    if (!document || !parameters || !inputs || !selected || !pinned)
         return error_set_memory(err);
     int64_t now = clock_wall(), number = 0;
     if (store_run(engine->store, err,
                   "INSERT INTO run(name, pipeline, version, path, document, parameters, inputs, "
-                  "selection, output, state, who, created) "
-                  "VALUES(hex(randomblob(16)), ?, ?, ?, ?, ?, ?, ?, '', 0, ?, ?)",
-                  "ssssssssi", pipeline->name, pipeline->version, path ? path : pipeline->path,
-                  document, parameters, inputs, selected, engine_who(), now) < 0)
+                  "selection, images, output, state, who, created) "
+                  "VALUES(hex(randomblob(16)), ?, ?, ?, ?, ?, ?, ?, ?, '', 0, ?, ?)",
+                  "sssssssssi", pipeline->name, pipeline->version, path ? path : pipeline->path,
+                  document, parameters, inputs, selected, pinned, engine_who(), now) < 0)
         return -1;
     number = store_last_id(engine->store);
     OWN_STRING safe = text_safe_name(pipeline->name);
@@ -150,10 +152,12 @@ static int check_output(const char *path, struct error **err) {
 
 int engine_create_run(struct engine *engine, const struct pipeline *pipeline,
                       const struct run_request *request, char **ret_name, struct error **err) {
-    if (check_selection(pipeline, request, err) < 0 || check_output(request->output, err) < 0 ||
-        store_begin(engine->store, err) < 0)
+    if (check_selection(pipeline, request, err) < 0 || check_output(request->output, err) < 0)
         return -1;
-    if (insert_run(engine, pipeline, request, ret_name, err) == 0 &&
+    OWN_JSON images = images_pin(engine, pipeline, err);
+    if (!images || store_begin(engine->store, err) < 0)
+        return -1;
+    if (insert_run(engine, pipeline, request, images, ret_name, err) == 0 &&
         store_commit(engine->store, err) == 0)
         return 0;
     store_rollback(engine->store);

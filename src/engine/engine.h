@@ -175,8 +175,9 @@ json_t *engine_runs(struct engine *engine, unsigned maximum, struct error **err)
  * state}, steps: [{step, type, title, tasks: {counts by state}, total (known so far), expanded
  * (whether that is all), seconds (mean of the finished, null)}], waiting: [{step, partition,
  * message, since}], failed: [{step, partition, cause, exit, detail, log}] (the first 20),
- * running: [{step, partition, started}] (the first 20)}. A run that was made from a crate also has
- * recorded: {run, items: [{name, recorded, found (digest or null), same}]}. */
+ * running: [{step, partition, started}] (the first 20), images: {NAME: NAME@DIGEST} (of
+ * container steps: what the names meant when the run was made)}. A run that was made from a crate
+ * also has recorded: {run, items: [{name, recorded, found (digest or null), same}]}. */
 json_t *engine_status(struct engine *engine, const char *run, struct error **err) MUST_CHECK;
 /* Calls `use` with each task {step, partition, state, attempts, exit, cause, started, ended} in
  * order of step and partition. `step` and `state` filter when not NULL. */

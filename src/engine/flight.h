@@ -32,6 +32,8 @@ struct flight {
     const char *in_name;    /* what ${in} expands to */
     struct arena *arena;
     const char **arguments, **environment; /* NULL-terminated */
+    const char **entrypoint; /* of the arguments, those that replace an image's own; or NULL */
+    size_t entrypoint_count;
     size_t argument_count, argument_capacity, environment_count, environment_capacity;
     struct compute_mount *mounts;
     size_t mount_count, mount_capacity;

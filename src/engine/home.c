@@ -9,10 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-extern const char runs_sql[], results_sql[], deliveries_sql[], power_sql[], reporting_sql[];
+extern const char runs_sql[], results_sql[], deliveries_sql[], power_sql[], images_sql[],
+    reporting_sql[];
 
-static const char *const scripts[] = {digests_sql,    runs_sql,  results_sql,
-                                      deliveries_sql, power_sql, reporting_sql};
+static const char *const scripts[] = {digests_sql, runs_sql,   results_sql,  deliveries_sql,
+                                      power_sql,   images_sql, reporting_sql};
 const struct store_migrations home_migrations = {scripts, ARRAY_SIZE(scripts)};
 
 char *engine_default_home(const char *given, struct error **err) {

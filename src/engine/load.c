@@ -53,6 +53,7 @@ void run_free(struct run *run) {
     json_decref(run->parameters);
     json_decref(run->inputs);
     json_decref(run->selection);
+    json_decref(run->images);
     pipeline_free(run->pipeline);
     memory_free(run->output);
     memory_free(run);
@@ -415,7 +416,7 @@ static json_t *parse_column(struct rows *rows, int column, struct error **err) {
 static int load_row(struct run *run, const char *name, struct error **err) {
     OWN_ROWS rows = store_query(run->engine->store, err,
                                 "SELECT id, name, path, document, parameters, inputs, selection, "
-                                "output, state, note FROM run WHERE name = ?",
+                                "output, state, note, images FROM run WHERE name = ?",
                                 "s", name);
     if (!rows)
         return -1;
@@ -433,7 +434,8 @@ static int load_row(struct run *run, const char *name, struct error **err) {
     OWN_JSON document = parse_column(rows, 3, err);
     if (!document || !(run->parameters = parse_column(rows, 4, err)) ||
         !(run->inputs = parse_column(rows, 5, err)) ||
-        !(run->selection = parse_column(rows, 6, err)))
+        !(run->selection = parse_column(rows, 6, err)) ||
+        !(run->images = parse_column(rows, 10, err)))
         return -1;
     if (!run->output)
         return error_set_memory(err);

@@ -250,14 +250,31 @@ static int make_tool_command(struct flight *flight, const char *in, const char *
                   : 0;
 }
 
+/* It stands before the command's words, which whoever reads a recipe or a log knows as one line. */
+static int make_entrypoint(struct flight *flight, const json_t *values, struct error **err) {
+    const struct step *step = flight->task->step->step;
+    for (size_t i = 0; i < step->entrypoint_count; i++)
+        if (add_expanded(flight, step->entrypoint[i], values, err) < 0)
+            return -1;
+    size_t count = flight->argument_count;
+    if (!step->entrypoint_count || !count)
+        return 0;
+    flight->entrypoint = arena_allocate(flight->arena, (count + 1) * sizeof(*flight->entrypoint));
+    if (!flight->entrypoint)
+        return error_set_memory(err);
+    memcpy(flight->entrypoint, flight->arguments, count * sizeof(*flight->entrypoint));
+    flight->entrypoint_count = count;
+    json_object_set_new(flight->recipe, "entrypoint", json_integer((json_int_t)count));
+    return 0;
+}
+
 static int make_command(struct flight *flight, const json_t *values, const char *in,
                         const char *out, struct error **err) {
     const struct step *step = flight->task->step->step;
     if (step->type == STEP_TOOL && make_tool_command(flight, in, out, err) < 0)
         return -1;
-    for (size_t i = 0; i < step->entrypoint_count; i++)
-        if (add_expanded(flight, step->entrypoint[i], values, err) < 0)
-            return error_wrap(err, "entrypoint");
+    if (make_entrypoint(flight, values, err) < 0)
+        return error_wrap(err, "entrypoint");
     /* An image may have a command of its own: then the list is empty, but there. */
     if (array_reserve(&flight->arguments, &flight->argument_capacity, flight->argument_count,
                       sizeof(*flight->arguments), FLIGHT_MAXIMUM_PARTS, err) < 0)
@@ -272,16 +289,22 @@ static int make_command(struct flight *flight, const json_t *values, const char 
     return 0;
 }
 
+/* An image brings its own. */
+static int add_host_environment(struct flight *flight, struct error **err) {
+    bool sealed = flight->task->step->step->box == BOX_WISH_SEALED;
+    if (add_environment(flight, "PATH",
+                        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", err) < 0 ||
+        add_environment(flight, "HOME", sealed ? "/tmp" : flight->work, err) < 0 ||
+        add_environment(flight, "TMPDIR", sealed ? "/tmp" : flight->work, err) < 0)
+        return -1;
+    return add_environment(flight, "LANG", "C.UTF-8", err);
+}
+
 static int make_environment(struct flight *flight, const json_t *values, const char *in,
                             const char *out, struct error **err) {
     const struct step *step = flight->task->step->step;
     const char *key = flight->task->node->key;
-    bool sealed = step->box == BOX_WISH_SEALED;
-    if (add_environment(flight, "PATH",
-                        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", err) < 0 ||
-        add_environment(flight, "HOME", sealed ? "/tmp" : flight->work, err) < 0 ||
-        add_environment(flight, "TMPDIR", sealed ? "/tmp" : flight->work, err) < 0 ||
-        add_environment(flight, "LANG", "C.UTF-8", err) < 0 ||
+    if ((!step->image && add_host_environment(flight, err) < 0) ||
         add_environment(flight, "GLOVEBOX_IN", in, err) < 0 ||
         add_environment(flight, "GLOVEBOX_OUT", out, err) < 0 ||
         add_environment(flight, "GLOVEBOX_PARTITION", key, err) < 0)
@@ -329,7 +352,8 @@ static int begin_recipe(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     flight->recipe =
         json_pack("{s:i, s:s, s:s*, s:s*, s:s, s:{}, s:{}, s:{}, s:s*}", "recipe", 1, "type",
-                  step_type_name(step->type), "tool", step->tool, "image", step->image, "partition",
+                  step_type_name(step->type), "tool", step->tool, "image",
+                  images_digest(images_of(flight->task->step->run, step)), "partition",
                   flight->task->node->key, "inputs", "mounts", "files", "network", step->network);
     flight->in_paths = json_object();
     return flight->recipe && flight->in_paths ? 0 : error_set_memory(err);

@@ -135,6 +135,7 @@ struct run {
     enum run_state state;
     struct pipeline *pipeline;
     json_t *parameters, *inputs, *selection;
+    json_t *images; /* {name: what it was pinned to} */
     char *output;
     struct arena *arena;
     struct run_step *steps;
@@ -215,6 +216,16 @@ const char *engine_who(void);
  * whether it may be used: ERROR_DENIED when others than its owner can read it. */
 int secret_identify(const struct engine *engine, const char *name, char text[SHA256_HEX_SIZE],
                     struct error **err) MUST_CHECK;
+
+/* ----------------------------------------------------------------- images.c */
+/* {name: name@digest} of the images of all steps; ERROR_NOT_FOUND, with a hint, for one that is not
+ * here. */
+json_t *images_pin(const struct engine *engine, const struct pipeline *pipeline,
+                   struct error **err) MUST_CHECK;
+/* What the step's image was pinned to; NULL: it has none. */
+const char *images_of(const struct run *run, const struct step *step);
+/* The digest in what an image was pinned to, or all of it. */
+const char *images_digest(const char *pinned);
 
 /* ------------------------------------------------------------------- load.c */
 /* Builds a run from the database. */

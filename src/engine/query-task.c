@@ -180,13 +180,23 @@ static bool differ(const json_t *a, const json_t *b) {
     return a != b && !json_equal(a, b);
 }
 
+/* The name may be the same: then it means another image by now. */
+static void compare_images(const json_t *before, const json_t *now, json_t *details) {
+    const char *old = json_get_string(before, "image", NULL);
+    const char *new = json_get_string(now, "image", NULL);
+    if (old && new && !text_equal(old, new))
+        json_array_append_new(
+            details, json_sprintf("image changed: it was %.19s…, now it is %.19s…", old, new));
+}
+
 static void compare(const json_t *before, const json_t *now, json_t *details) {
-    static const char *const flat[] = {"type",        "tool",    "image",     "command",
-                                       "environment", "network", "partition", "glovebox"};
+    static const char *const flat[] = {"type",        "tool",    "entrypoint", "command",
+                                       "environment", "network", "partition",  "glovebox"};
     static const char *const nested[] = {"inputs", "mounts", "files", "secrets"};
     for (size_t i = 0; i < ARRAY_SIZE(flat); i++)
         if (differ(json_object_get(before, flat[i]), json_object_get(now, flat[i])))
             json_array_append_new(details, json_sprintf("%s changed", flat[i]));
+    compare_images(before, now, details);
     for (size_t i = 0; i < ARRAY_SIZE(nested); i++) {
         json_t *old = json_object_get(before, nested[i]), *new = json_object_get(now, nested[i]);
         const char *key;

@@ -290,12 +290,16 @@ json_t *engine_status(struct engine *engine, const char *run, struct error **err
         return NULL;
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT id, name, pipeline, version, state, created, started, "
-                                "ended, note, output FROM run WHERE id = ?",
+                                "ended, note, output, images FROM run WHERE id = ?",
                                 "i", id);
     if (!rows || rows_next(rows, err) < 0)
         return NULL;
     OWN_JSON status = run_object(engine, rows, err);
-    if (!status || add_steps(engine, id, pipeline, status, err) < 0 ||
+    if (!status || json_object_set_new(status, "images", query_parse(rows_text(rows, 10))) < 0) {
+        error_set_memory(err);
+        return NULL;
+    }
+    if (add_steps(engine, id, pipeline, status, err) < 0 ||
         add_tasks(engine, id, pipeline, TASK_DECIDING, status, "waiting", err) < 0 ||
         add_tasks(engine, id, pipeline, TASK_FAILED, status, "failed", err) < 0 ||
         add_tasks(engine, id, pipeline, TASK_RUNNING, status, "running", err) < 0 ||

@@ -1,11 +1,23 @@
 /*
- * image — container images without a daemon: a store below a home's folder, its policy, and what
- * comes in and goes out.
+ * image — container images without a daemon: a store below a home's folder, and what comes in and
+ * goes out.
  *
  * An image is known by the digest of its manifest, and is unpacked once, by umoci, into a root
  * folder that all tasks share and none may write. Names (references, tags) point to digests.
  * Formats: OCI image specification 1.0 (layout, manifest, configuration), `docker save` archives,
- * Singularity files. Programs that are run: skopeo, umoci, unsquashfs.
+ * Singularity files. Programs that are run: skopeo, umoci, unsquashfs, and gzip, xz, zstd and
+ * bzip2.
+ *
+ * HOME/images/
+ *   index.json        names and what is known of each image; replaced whole, so old or new
+ *   blobs/sha256/HEX  manifests, configurations, layers, as they came
+ *   roots/sha256-HEX/ rootfs: the unpacked image; list: every file of it with its digest
+ *   holds/NAME        the digest of an image that somebody needs: see image_hold()
+ *   tmp/              what is being made; swept when nobody makes anything
+ *   lock              shared by whoever adds, exclusive for whoever drops
+ *
+ * Set-uid bits, devices, sockets and FIFOs are left out of a root: nothing needs them in a box, and
+ * a root lies in a folder of this machine.
  */
 #ifndef GLOVEBOX_IMAGE_H
 #define GLOVEBOX_IMAGE_H
@@ -20,23 +32,109 @@ struct image_store;
 struct image {
     char *reference; /* the name it was asked by, normalized: docker.io/library/busybox:latest */
     char *digest;    /* "sha256:…" of its manifest */
-    char *root;      /* absolute path of the unpacked root folder; NULL: not unpacked yet */
+    char *root;      /* absolute path of the unpacked root folder */
     json_t *config;  /* the OCI image configuration, whole: {"architecture", "config": {"Env",
                         "Entrypoint", "Cmd", "User", "WorkingDir"…}} */
     uint64_t size;   /* bytes of its blobs */
     int64_t made;    /* wall ms when it came into the store */
+    char *signer;    /* how its signature was verified when it came, or NULL: it was not */
 };
 void image_release(struct image *image); /* what it holds; all-zero is fine */
+#define OWN_IMAGE CLEANUP(image_release) struct image
 
 /* Opens the store of a home; `make`: makes it when it is missing. A store that was never made is
- * an empty one. */
+ * an empty one. With `make`, what was left half-done is swept, if nobody is at work. */
 int image_store_open(const char *home, bool make, struct image_store **ret,
                      struct error **err) MUST_CHECK;
 void image_store_close(struct image_store *store); /* accepts NULL */
+void image_store_cleanup(struct image_store **store);
+#define OWN_IMAGE_STORE CLEANUP(image_store_cleanup) struct image_store *
+
+/* ------------------------------------------------------------------- finding */
 
 /* Finds an image by name (`busybox`, `registry.example.org/a/b:1.2`), by pinned name
- * (`a/b@sha256:…`), or by digest, as Docker completes names. 1: found, 0: not here, -1: error. */
+ * (`a/b@sha256:…`: the manifest's digest, or that of the index it was chosen from; the image must
+ * have come under that repository's name), or by digest (`sha256:…`, of which 12 digits do), as
+ * Docker completes names. 1: found, 0: not here, -1: error. What changed since the last call is
+ * seen. */
 int image_find(struct image_store *store, const char *reference, struct image *ret,
                struct error **err) MUST_CHECK;
+
+/* All images, by name and then by digest: [{"reference" (null: it has no name any more), "digest",
+ * "size", "made" (ms), "signer" (or null), "holders": [names]}]. */
+json_t *image_list(struct image_store *store, struct error **err) MUST_CHECK;
+/* All that is known of one: {"reference", "digest", "indexes", "names", "size", "made", "signer",
+ * "root", "manifest", "config", "holders"}. ERROR_NOT_FOUND when it is not here. */
+json_t *image_show(struct image_store *store, const char *reference, struct error **err) MUST_CHECK;
+
+/* An image must stay while somebody needs it: until image_let_go() of the same holder, neither
+ * `remove` nor `gc` takes it. It is a file, so it outlives this program. Holders are
+ * [A-Za-z0-9._-]{1,120}, for example a job's name; each holds one image. Both may be repeated. */
+int image_hold(struct image_store *store, const char *holder, const char *digest,
+               struct error **err) MUST_CHECK;
+void image_let_go(struct image_store *store, const char *holder);
+
+/* A reference in its parts: domain/path[:tag][@digest]. */
+struct image_reference {
+    char *domain, *path; /* "docker.io", "library/busybox" */
+    char *tag;           /* "latest", or NULL */
+    char *digest;        /* "sha256:…", or NULL */
+};
+/* Completes as Docker does: docker.io, library/, and, without a digest, :latest. */
+int image_reference_parse(const char *text, struct image_reference *ret,
+                          struct error **err) MUST_CHECK;
+void image_reference_release(struct image_reference *reference);
+#define OWN_IMAGE_REFERENCE CLEANUP(image_reference_release) struct image_reference
+/* domain/path:tag@digest; caller frees. */
+char *image_reference_text(const struct image_reference *reference, struct error **err) MUST_CHECK;
+/* domain/path@digest: what a run is recorded with. */
+char *image_pinned_name(const char *reference, const char *digest, struct error **err) MUST_CHECK;
+
+/* -------------------------------------------------------------------- adding */
+
+/* What is about to come in, for whoever decides on it. */
+struct image_candidate {
+    const char *reference; /* normalized; NULL: it has no name */
+    const char *digest;
+    const char *signer; /* as in struct image */
+};
+
+struct image_options {
+    const char *name; /* instead of the names that an archive gives; one image only */
+    /* NULL: all is allowed. Asked before anything is unpacked; -1 with an error: not allowed. */
+    int (*allow)(void *context, const struct image_candidate *candidate, struct error **err);
+    /* NULL: silent. `total` 0: unknown. Called a few times a second at most. */
+    void (*progress)(void *context, const char *what, uint64_t done, uint64_t total);
+    void *context;
+    uint64_t maximum; /* bytes that an image may have, packed or unpacked; 0: 64 GiB */
+};
+
+/* Loads all images of a file: a `docker save` archive, an OCI archive, a bundle of image_save()
+ * (each also compressed by gzip, xz, zstd or bzip2), an OCI folder, or a Singularity file. *ret
+ * gets a list of {"reference" (null: none), "digest", "new"}. */
+int image_load(struct image_store *store, const char *path, const struct image_options *options,
+               json_t **ret, struct error **err) MUST_CHECK;
+
+/* ------------------------------------------------------------------ upkeep */
+
+/* Compares an image (NULL: all) with its digests: its blobs, and every file of its root with the
+ * list made when it was unpacked. *ret gets [{"reference", "digest", "good", "problems":
+ * [sentences], "problem_count", "repaired"}]. `repair`: what differs is unpacked anew from blobs
+ * that are whole, unless somebody holds it. */
+int image_verify(struct image_store *store, const char *reference, bool repair,
+                 const struct image_options *options, json_t **ret, struct error **err) MUST_CHECK;
+
+struct image_gc_report {
+    size_t images, names;
+    uint64_t bytes; /* of blobs and roots */
+};
+/* Removes a name, and the image when it has no other; a digest goes with all its names. ERROR_BUSY
+ * when somebody holds the image, or `needed`, a list of digests, has it. */
+int image_remove(struct image_store *store, const char *reference, const json_t *needed,
+                 bool dry_run, struct image_gc_report *ret, struct error **err) MUST_CHECK;
+/* Drops images that have no name, that nobody holds and `needed` does not have, and all that was
+ * left half-done. */
+int image_gc(struct image_store *store, const json_t *needed, bool dry_run,
+             struct image_gc_report *ret, struct error **err) MUST_CHECK;
 
 #endif

@@ -257,10 +257,31 @@ static void load_box(struct loader *loader, struct draft *draft) {
         ask_site(loader, draft, network, "network", step->network);
 }
 
+static void load_image(struct loader *loader, struct draft *draft) {
+    const struct node *node = node_get_value(draft->node, "image");
+    const struct pipeline_options *options = loader->options;
+    const char *image = key_text(loader, draft->node, "image");
+    draft->step.image = image;
+    if (options && !options->can_run_images)
+        node_error(&loader->trouble, node ? node : draft->node,
+                   options->image_remedy ? options->image_remedy : "install crun, skopeo and umoci",
+                   "step `%s` runs a container, and nothing on this machine can run one",
+                   draft_own_id(draft));
+    if (!image)
+        return;
+    if (!*image || strpbrk(image, " \t\n") || *image == '-' || strstr(image, "${")) {
+        node_error(&loader->trouble, node, NULL, "`%.200s` is not the name of an image", image);
+        return;
+    }
+    if (options && options->can_run_images && note_image(loader, image))
+        ask_site(loader, draft, node, "image", image);
+}
+
 void load_running(struct loader *loader, struct draft *draft) {
     struct step *step = &draft->step;
     step->tool = step->type == STEP_TOOL ? key_text(loader, draft->node, "tool") : NULL;
-    step->image = step->type == STEP_CONTAINER ? key_text(loader, draft->node, "image") : NULL;
+    if (step->type == STEP_CONTAINER)
+        load_image(loader, draft);
     if (step->type == STEP_COMMAND || step->type == STEP_TOOL || step->type == STEP_CONTAINER)
         load_command(loader, draft);
     load_environment(loader, draft);

@@ -108,19 +108,6 @@ static void check_tool(struct loader *loader, const struct draft *draft) {
                "no built-in tool is called `%.100s`", tool);
 }
 
-static void check_image(struct loader *loader, const struct draft *draft) {
-    const struct pipeline_options *options = loader->options;
-    const struct node *node = node_get_value(draft->node, "image");
-    if (options && !options->can_run_images)
-        node_error(&loader->trouble, node ? node : draft->node,
-                   options->image_remedy ? options->image_remedy : "install crun, skopeo and umoci",
-                   "step `%s` runs a container, and nothing on this machine can run one",
-                   draft_own_id(draft));
-    const char *image = draft->step.image;
-    if (image && (!*image || strpbrk(image, " \t\n") || *image == '-' || strstr(image, "${")))
-        node_error(&loader->trouble, node, NULL, "`%.200s` is not the name of an image", image);
-}
-
 static void load_people(struct loader *loader, struct draft *draft) {
     struct step *step = &draft->step;
     const struct node *message = node_get_value(draft->node, "message");
@@ -212,7 +199,6 @@ void load_step(struct loader *loader, struct draft *draft) {
         require_key(loader, draft, "image");
         if (loader->medperf)
             require_key(loader, draft, "command");
-        check_image(loader, draft);
     } else if (step->type == STEP_COMMAND) {
         require_key(loader, draft, "command");
     }

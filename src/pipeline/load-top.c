@@ -53,6 +53,14 @@ static void add_name(struct loader *loader, struct name_index **names, const cha
         loader->trouble.no_memory = true;
 }
 
+bool note_image(struct loader *loader, const char *image) {
+    struct name_index *found = NULL;
+    HASH_FIND_STR(loader->image_names, image, found);
+    if (!found)
+        add_name(loader, &loader->image_names, image, 0);
+    return !found;
+}
+
 /* ---------------------------------------------------------------- parameters */
 
 static void load_bounds(struct loader *loader, const struct node *node,

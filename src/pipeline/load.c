@@ -250,6 +250,7 @@ static void loader_release(struct loader *loader) {
     HASH_CLEAR(hh, loader->by_id);
     HASH_CLEAR(hh, loader->parameter_names);
     HASH_CLEAR(hh, loader->input_names);
+    HASH_CLEAR(hh, loader->image_names);
     forget_programs(loader);
     for (size_t i = 0; i < loader->draft_count; i++)
         memory_free(loader->drafts[i]->edges);

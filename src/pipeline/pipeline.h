@@ -291,7 +291,8 @@ const char *pipeline_function_folder(size_t index);
 
 /* What the place where a pipeline is to run has to say. */
 struct pipeline_site {
-    /* May a step say `key: value` (box, network, flavor)? Else -1, with who forbids it. */
+    /* May a step say `key: value` (box, network, flavor, image)? Else -1, with who forbids it, or
+     * ERROR_NOT_FOUND for an image that is not here. */
     int (*allows)(const void *context, const char *key, const char *value, struct error **err);
     const void *context;
     bool only_warn; /* the pipeline may be meant for another place */

@@ -94,7 +94,8 @@ struct loader {
     size_t scope_count, scope_capacity;
     bool medperf;
     struct name_index *parameter_names, *input_names;
-    struct program *programs; /* jq to be checked */
+    struct name_index *image_names; /* the site was asked about them */
+    struct program *programs;       /* jq to be checked */
 };
 
 /* --- load-value.c: typed values of keys; they report what is wrong and go on */
@@ -176,6 +177,8 @@ const struct parameter *find_parameter(const struct loader *loader, const struct
                                        const char *name, size_t *ret_index);
 const struct pipeline_input *find_input(const struct loader *loader, const struct scope *scope,
                                         const char *name, size_t *ret_index);
+/* False when the site was asked about this image already: a workflow may have it in every step. */
+bool note_image(struct loader *loader, const char *image);
 /* Adds an input unless there is one of that name. */
 bool declare_input(struct loader *loader, struct pipeline_input input);
 

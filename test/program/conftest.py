@@ -79,6 +79,7 @@ class Glovebox:
 
     def __init__(self, binary, home, folder):
         self.binary, self.home, self.folder = binary, home, folder
+        self.prefix = []  # a program that starts it
         self.environment = {name: value for name, value in os.environ.items()
                             if name not in ('GLOVEBOX_HOME', 'NO_COLOR', 'COLUMNS', 'LINES')}
         self.environment.update(GLOVEBOX_HOME=str(home), TERM='dumb', LC_ALL='C.UTF-8',
@@ -87,7 +88,7 @@ class Glovebox:
     def __call__(self, *arguments, status=0, timeout=60, **options):
         """Runs and returns a Result; `status` is the exit status that is expected, or None."""
         environment = dict(self.environment, **options.pop('env', {}))
-        done = subprocess.run([str(self.binary), *map(str, arguments)], text=True,
+        done = subprocess.run([*self.prefix, str(self.binary), *map(str, arguments)], text=True,
                               stdin=options.pop('stdin', subprocess.DEVNULL),
                               stdout=options.pop('stdout', subprocess.PIPE),
                               stderr=options.pop('stderr', subprocess.PIPE),
@@ -102,7 +103,7 @@ class Glovebox:
     def start(self, *arguments, **options):
         """Starts and returns a Popen."""
         environment = dict(self.environment, **options.pop('env', {}))
-        return subprocess.Popen([str(self.binary), *map(str, arguments)], text=True,
+        return subprocess.Popen([*self.prefix, str(self.binary), *map(str, arguments)], text=True,
                                 stdin=subprocess.DEVNULL,
                                 stdout=options.pop('stdout', subprocess.PIPE),
                                 stderr=options.pop('stderr', subprocess.PIPE),

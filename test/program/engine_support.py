@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from conftest import ROOT
+
 FINAL = ('succeeded', 'reused', 'skipped', 'failed', 'cancelled')
 
 
@@ -95,6 +97,16 @@ class Lab:
         path = self.glovebox.pipeline(text)
         self.last = self.glovebox('run', path, *options, status=status, **more)
         return self.newest()
+
+    def run_file(self, path, *options, status=0, **more):
+        self.last = self.glovebox('run', path, *options, status=status, **more)
+        return self.newest()
+
+    def folder_of(self, run='last'):
+        return self.home / 'runs' / self.glovebox('status', run, '--json').json['run']
+
+    def volume(self, name, run='last'):
+        return self.folder_of(run) / 'volumes' / name
 
     def start(self, text, *options, **more):
         path = self.glovebox.pipeline(text)
@@ -205,3 +217,12 @@ def lab(glovebox):
 
 JUDGE_INPUT = '  judge: {type: directory, writable: true}\n'
 JUDGE_MOUNT = '    mounts: [{name: judge, path: /judge, from: inputs.judge, writable: true}]\n'
+
+
+def public_file(path):
+    """A file of another project, from the folder `shared` beside the checkout; skips without it.
+    Such files are never ours to hand on, so they are not in the checkout."""
+    for folder in ROOT.parents[:2]:
+        if (folder / 'shared' / path).exists():
+            return folder / 'shared' / path
+    pytest.skip('there is no shared/%s beside the checkout' % path)

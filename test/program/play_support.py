@@ -29,16 +29,6 @@ class PlayLab(Lab):
         target.chmod(0o755)
         self.glovebox.environment.update(GLOVEBOX_PLAY=str(folder), GLOVEBOX_KEEPER=str(KEEPER))
 
-    def run_file(self, path, *options, status=0, **more):
-        self.last = self.glovebox('run', path, *options, status=status, **more)
-        return self.newest()
-
-    def folder_of(self, run='last'):
-        return self.home / 'runs' / self.glovebox('status', run, '--json').json['run']
-
-    def volume(self, name, run='last'):
-        return self.folder_of(run) / 'volumes' / name
-
 
 @pytest.fixture
 def playlab(glovebox):
@@ -46,12 +36,3 @@ def playlab(glovebox):
         pytest.skip('there is no %s: script/build makes it' % PLAYER)
     glovebox.binary = PLAYER
     return PlayLab(glovebox)
-
-
-def public_file(path):
-    """A file of another project, from the folder `shared` beside the checkout; skips without it.
-    Such files are never ours to hand on, so they are not in the checkout."""
-    for folder in ROOT.parents[:2]:
-        if (folder / 'shared' / path).exists():
-            return folder / 'shared' / path
-    pytest.skip('there is no shared/%s beside the checkout' % path)

@@ -320,8 +320,9 @@ def test_a_folder_that_this_user_may_not_read(glovebox, tmp_path):
         (folder / 'data' / 'open' / 'x').write_text('x')
         assert run('home', 'run', '--quiet', 'pipeline.yaml', '-i', 'data=data').returncode == 0
         (folder / 'home').chmod(0o500)
+        (folder / 'closed').mkdir(mode=0o700)
         for path, command in [('home', ['run', 'pipeline.yaml', '-i', 'data=data']),
-                              ('/root/home', ['run', 'pipeline.yaml', '-i', 'data=data'])]:
+                              ('closed/home', ['run', 'pipeline.yaml', '-i', 'data=data'])]:
             done = run(path, *command)
             assert done.returncode == 1 and str(path) in done.stderr, done
         (folder / 'home').chmod(0o700)

@@ -47,8 +47,8 @@ def test_there_are_commands(table):
 
 def test_help_shows_every_option_of_every_command(glovebox, table):
     for command in shown(table):
-        text = glovebox(command['name'], '--help').stdout
-        assert text == glovebox('help', command['name']).stdout
+        text = glovebox(*command['name'].split(), '--help').stdout
+        assert text == glovebox('help', *command['name'].split()).stdout
         lines = [line.strip() for line in text.splitlines()]
         for option in command['options'] + table['options']:
             begin = described(option)
@@ -63,7 +63,7 @@ def test_help_shows_nothing_else(glovebox, table):
     for command in shown(table):
         known = {name for option in command['options'] + table['options']
                  for name in names_of(option)}
-        for line in glovebox('help', command['name']).stdout.splitlines():
+        for line in glovebox('help', *command['name'].split()).stdout.splitlines():
             match = re.match(r'  (-[^ ,]+(?:, --\S+)?)', line)
             if match:
                 assert set(match.group(1).split(', ')) <= known, line
@@ -77,8 +77,18 @@ def test_overview_lists_every_command(glovebox, table):
         assert bool(listed) != command['hidden'], command['name']
 
 
+def test_a_first_word_lists_the_second_ones(glovebox, table):
+    text = glovebox('help', 'image').stdout
+    assert text == glovebox('image', '--help').stdout
+    for command in shown(table):
+        listed = re.search(r'^  %s +' % re.escape(command['name']), text, re.M)
+        assert bool(listed) == command['name'].startswith('image '), command['name']
+    assert 'help image' in glovebox('image', status=2).stderr
+    assert 'did you mean "glovebox image list"' in glovebox('image', 'lst', status=2).stderr
+
+
 def test_every_command_has_a_page(table, pages):
-    expected = {'glovebox.1'} | {'glovebox-%s.1' % c['name'] for c in shown(table)}
+    expected = {'glovebox.1'} | {'glovebox-%s.1' % c['name'].replace(' ', '-') for c in shown(table)}
     assert {path.name for path in pages.iterdir()} == expected
 
 
@@ -92,7 +102,7 @@ def manual_text(path):
 
 def test_the_manual_shows_every_option(table, pages):
     for command in shown(table):
-        text = manual_text(pages / ('glovebox-%s.1' % command['name']))
+        text = manual_text(pages / ('glovebox-%s.1' % command['name'].replace(' ', '-')))
         for option in command['options'] + table['options']:
             assert '\n.TP\n%s\n' % described(option) in text, (command['name'], option['name'])
             assert squeeze(option['help']) in squeeze(text)
@@ -103,7 +113,7 @@ def test_the_manual_shows_every_option(table, pages):
 def test_the_manual_shows_nothing_else(table, pages):
     for command in shown(table):
         known = {described(option) for option in command['options'] + table['options']}
-        text = manual_text(pages / ('glovebox-%s.1' % command['name']))
+        text = manual_text(pages / ('glovebox-%s.1' % command['name'].replace(' ', '-')))
         for line in re.findall(r'^\.TP\n(-.*)$', text, re.M):
             assert line in known
 
@@ -136,7 +146,12 @@ def script(glovebox):
 
 
 def test_completion_offers_every_command(glovebox, script, table):
-    assert complete(glovebox, script, '') == {c['name'] for c in shown(table)}
+    names = [c['name'].split() for c in shown(table)]
+    assert complete(glovebox, script, '') == {words[0] for words in names}
+    for family in {words[0] for words in names if len(words) == 2}:
+        assert complete(glovebox, script, family, '') == {words[1] for words in names
+                                                          if words[0] == family and len(words) == 2}
+    assert complete(glovebox, script, 'image', '--home', '/h', 'sho') == {'show'}
     assert complete(glovebox, script, '--home', '/h', 'sta') == {'status'}
 
 
@@ -144,7 +159,7 @@ def test_completion_offers_every_option(glovebox, script, table):
     for command in shown(table):
         expected = {name for option in command['options'] + table['options']
                     for name in names_of(option)}
-        assert complete(glovebox, script, command['name'], '-') == expected
+        assert complete(glovebox, script, *command['name'].split(), '-') == expected
 
 
 def test_completion_offers_values(glovebox, script):

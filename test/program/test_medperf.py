@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from engine_support import wait_until
-from play_support import FILES, playlab, public_file  # noqa: F401 (a fixture)
+from engine_support import public_file, wait_until
+from play_support import FILES, playlab  # noqa: F401 (a fixture)
 from test_crate import PROFILES, validate
 
 REVIEW = FILES / 'review'

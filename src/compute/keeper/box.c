@@ -41,21 +41,25 @@ static int write_file(const char *path, const char *text) {
     return size < 0 ? -1 : 0;
 }
 
-/* A single user, who is the same inside: all that an unprivileged process may map. */
-static int enter_user_namespace(uid_t user, gid_t group) {
+/* A single user: all that an unprivileged process may map. Who makes containers is root inside,
+ * since crun asks for that; boxes show the user as it is. */
+static int enter_user_namespace(uid_t user, gid_t group, bool as_root) {
     char map[64];
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
         return -1;
-    (void)snprintf(map, sizeof(map), "%u %u 1\n", user, user);
+    (void)snprintf(map, sizeof(map), "%u %u 1\n", as_root ? 0 : user, user);
     if (write_file("/proc/self/setgroups", "deny") < 0 || write_file("/proc/self/uid_map", map) < 0)
         return -1;
-    (void)snprintf(map, sizeof(map), "%u %u 1\n", group, group);
+    (void)snprintf(map, sizeof(map), "%u %u 1\n", as_root ? 0 : group, group);
     return write_file("/proc/self/gid_map", map);
 }
 
 /* What can be given up here need not be given up in each box. The keeper keeps the capabilities
  * that it holds; they end with the next execve, of which there is none but the tasks'. */
-static int limit_successors(void) {
+static int limit_successors(bool containers) {
+    /* crun needs what the keeper has, and takes it all from the task. */
+    if (containers)
+        return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++) {
         if (prctl(PR_CAPBSET_DROP, capability) < 0)
             return -1;
@@ -69,11 +73,12 @@ static int limit_successors(void) {
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-struct box *box_open(struct groups **groups, const char **reason) {
+struct box *box_open(const char *runtime, struct groups **groups, const char **reason) {
     struct box *box = calloc(1, sizeof(*box));
     *reason = "memory";
     if (!box)
         return NULL;
+    box->containers = runtime != NULL;
     box->caller = geteuid();
     box->caller_group = getegid();
     box->user = box->caller;
@@ -83,14 +88,22 @@ struct box *box_open(struct groups **groups, const char **reason) {
     if (box->caller == 0 && unshare(CLONE_NEWNS) == 0) {
         box->user = box->group = BOX_USER;
         box->privileged = true;
-    } else if (enter_user_namespace(box->caller, box->caller_group) < 0) {
+    } else if (enter_user_namespace(box->caller, box->caller_group, box->containers) < 0) {
         return NULL;
     }
     *reason = "cannot prepare the box's folders";
-    if (stage_make(box) < 0)
+    if (stage_make(box, runtime) < 0)
         return NULL;
     *reason = "cannot give up privileges";
-    return limit_successors() < 0 ? NULL : box;
+    return limit_successors(box->containers) < 0 ? NULL : box;
+}
+
+pid_t box_clone_holder(unsigned long namespaces) {
+    pid_t keeper = getpid();
+    pid_t pid = (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != keeper))
+        _exit(127);
+    return pid;
 }
 
 /* ------------------------------------------------------------------- inside the box */
@@ -103,7 +116,7 @@ struct setup {
     int devices; /* the box's /proc/net/dev, -1 without a net namespace */
 };
 
-static void fail(struct outcome *outcome, enum stage stage) {
+void box_fail(struct outcome *outcome, enum stage stage) {
     outcome->number = errno ? errno : EINVAL;
     outcome->stage = stage;
     _exit(127);
@@ -112,11 +125,11 @@ static void fail(struct outcome *outcome, enum stage stage) {
 /* Without a pids cgroup there is RLIMIT_NPROC, which counts all processes of a user. In a user
  * namespace of its own the box is counted alone. `self` is the host's /proc/self: the box's own
  * is read-only. */
-static int count_alone(const struct box *box, int self) {
+static int count_alone(uid_t user, gid_t group, int self) {
     char map[2][64];
     static const char *const files[] = {"setgroups", "uid_map", "gid_map"};
-    (void)snprintf(map[0], sizeof(map[0]), "%u %u 1\n", box->user, box->user);
-    (void)snprintf(map[1], sizeof(map[1]), "%u %u 1\n", box->group, box->group);
+    (void)snprintf(map[0], sizeof(map[0]), "%u %u 1\n", user, user);
+    (void)snprintf(map[1], sizeof(map[1]), "%u %u 1\n", group, group);
     const char *const texts[] = {"deny", map[0], map[1]};
     if (unshare(CLONE_NEWUSER) < 0)
         return -1;
@@ -129,7 +142,6 @@ static int count_alone(const struct box *box, int self) {
     return 0;
 }
 
-/* From here on the process is nobody: it must not be able to take anything back. */
 static int give_up_privileges(const struct box *box, uid_t user, gid_t group) {
     if (box->privileged) {
         if (setgroups(0, NULL) < 0 || setresgid(group, group, group) < 0 ||
@@ -164,11 +176,18 @@ static int run_task(void *argument) {
     _exit(127);
 }
 
-static void add_usage(struct outcome *outcome, const struct rusage *usage) {
+void box_add_usage(struct outcome *outcome, const struct rusage *usage) {
     outcome->cpu_user += (int64_t)usage->ru_utime.tv_sec * 1000000 + usage->ru_utime.tv_usec;
     outcome->cpu_system += (int64_t)usage->ru_stime.tv_sec * 1000000 + usage->ru_stime.tv_usec;
     uint64_t peak = (uint64_t)usage->ru_maxrss * 1024;
     outcome->peak_memory = peak > outcome->peak_memory ? peak : outcome->peak_memory;
+}
+
+void box_end(struct outcome *outcome, int status, int devices) {
+    outcome->status = status;
+    outcome->network_used = !network_is_pristine(devices);
+    outcome->finished = 1;
+    _exit(0);
 }
 
 /* The init's work: to bury the dead, and to pass on SIGTERM. A task that were process 1 itself
@@ -183,71 +202,126 @@ static void wait_for_task(struct outcome *outcome, pid_t task, int devices) {
         struct rusage usage;
         pid_t pid;
         while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
-            add_usage(outcome, &usage);
-            if (pid == task) {
-                outcome->status = status;
-                outcome->network_used = !network_is_pristine(devices);
-                outcome->finished = 1;
-                _exit(0);
-            }
+            box_add_usage(outcome, &usage);
+            if (pid == task)
+                box_end(outcome, status, devices);
         }
         if (sigwaitinfo(&set, NULL) == SIGTERM)
             (void)kill(-1, SIGTERM);
     }
 }
 
+/* The init keeps nothing open but the box's /proc/net/dev, as its standard input, and `number`, as
+ * its output. */
+static void close_files(struct setup *setup, int number) {
+    if ((number >= 0 && dup2(number, 1) < 0) ||
+        (setup->devices >= 0 && dup2(setup->devices, 0) < 0))
+        box_fail(setup->outcome, STAGE_INIT);
+    if (setup->devices >= 0)
+        setup->devices = 0;
+    else
+        close(0);
+    (void)syscall(SYS_close_range, number >= 0 ? 2u : 1u, ~0u, 0u);
+}
+
 static void become_init(struct setup *setup) {
     struct keeper *keeper = setup->keeper;
-    struct outcome *outcome = setup->outcome;
     pid_t task = clone(run_task, keeper->stack + sizeof(keeper->stack),
                        CLONE_VM | CLONE_VFORK | SIGCHLD, setup);
     if (task < 0)
-        fail(outcome, STAGE_CLONE);
-    if (setup->devices >= 0 && dup2(setup->devices, 0) < 0)
-        fail(outcome, STAGE_INIT);
-    (void)syscall(SYS_close_range, setup->devices >= 0 ? 1u : 0u, ~0u, 0u);
-    wait_for_task(outcome, task, setup->devices >= 0 ? 0 : -1);
+        box_fail(setup->outcome, STAGE_CLONE);
+    close_files(setup, -1);
+    wait_for_task(setup->outcome, task, setup->devices);
 }
 
-static void run_child(struct setup *setup) {
+/* From here on the process is nobody: it must not be able to take anything back. */
+static void become_nobody(struct setup *setup, const struct root *root) {
+    if (give_up_privileges(setup->keeper->box, root->user, root->group) < 0)
+        box_fail(setup->outcome, STAGE_PRIVILEGE);
+    /* Changing the user has cleared this, and the keeper may have died meanwhile. */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (keeper_is_dead(setup->keeper))
+        _exit(127);
+}
+
+static void join(struct setup *setup) {
     struct keeper *keeper = setup->keeper;
     struct outcome *outcome = setup->outcome;
-    const struct launch_message *message = setup->launch->message;
-    bool network = !(message->flags & LAUNCH_HOST_NETWORK);
+    bool network = setup->job->network >= 0;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (group_join(keeper->groups, &setup->job->group) < 0)
-        fail(outcome, STAGE_CGROUP);
+        box_fail(outcome, STAGE_CGROUP);
     outcome->sandbox = SANDBOX_BOX | (network ? SANDBOX_NETWORK : 0) |
                        (keeper->box->privileged ? 0 : SANDBOX_USER);
     if (unshare(CLONE_NEWCGROUP) == 0)
         outcome->sandbox |= SANDBOX_CGROUP;
     if (network && setns(setup->job->network, CLONE_NEWNET) < 0)
-        fail(outcome, STAGE_NETWORK);
+        box_fail(outcome, STAGE_NETWORK);
     if (sethostname("glovebox", 8) < 0)
-        fail(outcome, STAGE_ROOT);
-    struct root root = {
-        .box = keeper->box, .launch = setup->launch, .outcome = outcome, .log = setup->job->log};
-    bool alone = (setup->job->sandbox & SANDBOX_PROCESSES_USER) && message->processes &&
-                 !keeper->box->privileged;
-    int self = alone ? open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-    enum stage stage = root_make(&root);
-    if (stage != STAGE_NONE)
-        fail(outcome, stage);
-    if (self >= 0 && count_alone(keeper->box, self) < 0)
-        fail(outcome, STAGE_LIMIT);
-    if (network)
+        box_fail(outcome, STAGE_ROOT);
+}
+
+static void open_devices(struct setup *setup) {
+    if (setup->job->network >= 0)
         setup->devices = open("/proc/self/net/dev", O_RDONLY | O_CLOEXEC);
+}
+
+static void run_box(struct setup *setup, struct root *root) {
+    struct keeper *keeper = setup->keeper;
+    struct outcome *outcome = setup->outcome;
+    bool alone = (setup->job->sandbox & SANDBOX_PROCESSES_USER) &&
+                 setup->launch->message->processes && !keeper->box->privileged;
+    int self = alone ? open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    enum stage stage = root_make(root);
+    if (stage != STAGE_NONE)
+        box_fail(outcome, stage);
+    if (self >= 0 && count_alone(keeper->box->user, keeper->box->group, self) < 0)
+        box_fail(outcome, STAGE_LIMIT);
+    open_devices(setup);
     if (launch_limits(setup->launch, setup->job->sandbox) < 0)
-        fail(outcome, STAGE_LIMIT);
-    if (give_up_privileges(keeper->box, root.user, root.group) < 0)
-        fail(outcome, STAGE_PRIVILEGE);
-    /* Changing the user has cleared this, and the keeper may have died meanwhile. */
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (keeper_is_dead(keeper))
-        _exit(127);
+        box_fail(outcome, STAGE_LIMIT);
+    become_nobody(setup, root);
     if (install_filter(keeper, &outcome->sandbox) < 0)
-        fail(outcome, STAGE_FILTER);
+        box_fail(outcome, STAGE_FILTER);
     become_init(setup);
+}
+
+/* crun makes the container: namespaces of user and mounts, the filter, the limit of processes.
+ * It is gone once the task runs, and the task is this process's child then. */
+static void run_vessel(struct setup *setup, struct root *root) {
+    struct outcome *outcome = setup->outcome;
+    enum stage stage = vessel_make(root);
+    if (stage != STAGE_NONE)
+        box_fail(outcome, stage);
+    open_devices(setup);
+    /* crun sets the limit of processes before it makes the container's user namespace, which then
+     * holds for all processes of its maker in the one above. */
+    int self = root->box->privileged ? -1 : open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (self >= 0 && count_alone(0, 0, self) < 0)
+        box_fail(outcome, STAGE_LIMIT);
+    if (launch_limits(setup->launch, setup->job->sandbox & ~(uint32_t)SANDBOX_PROCESSES_USER) < 0)
+        box_fail(outcome, STAGE_LIMIT);
+    int number = vessel_open_number();
+    pid_t runtime = number < 0 ? -1 : vessel_start(setup->keeper, setup->job->log);
+    if (runtime < 0)
+        box_fail(outcome, STAGE_CLONE);
+    outcome->sandbox |= SANDBOX_CONTAINER | SANDBOX_USER | SANDBOX_SECCOMP;
+    become_nobody(setup, root);
+    close_files(setup, number);
+    vessel_wait(outcome, runtime, 1, setup->devices);
+}
+
+static void run_child(struct setup *setup) {
+    struct root root = {.box = setup->keeper->box,
+                        .launch = setup->launch,
+                        .outcome = setup->outcome,
+                        .log = setup->job->log,
+                        .image = -1};
+    join(setup);
+    if (root.box->containers)
+        run_vessel(setup, &root);
+    else
+        run_box(setup, &root);
 }
 
 pid_t box_start(struct keeper *keeper, struct job *job) {

@@ -37,9 +37,18 @@ static struct entry **end_of(struct entry **list) {
     return list;
 }
 
+/* Rounded down from nanoseconds, as the wall clock is: two roundings of their own would now and
+ * then let a job end after the next one had started. */
+static int64_t milliseconds_since(const struct timespec *begun) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return ((int64_t)(now.tv_sec - begun->tv_sec) * 1000000000 + now.tv_nsec - begun->tv_nsec) /
+           1000000;
+}
+
 static void mark_start(struct entry *entry) {
     entry->record.started = now_wall();
-    entry->begun = now_monotonic();
+    (void)clock_gettime(CLOCK_MONOTONIC, &entry->begun);
 }
 
 static void finish_entry(struct keeper *keeper, struct entry *entry) {
@@ -49,7 +58,7 @@ static void finish_entry(struct keeper *keeper, struct entry *entry) {
     *end_of(&keeper->due) = entry->followers;
     entry->followers = NULL;
     entry->record.type = RECORD_EXITED;
-    entry->record.ended = entry->record.started + now_monotonic() - entry->begun;
+    entry->record.ended = entry->record.started + milliseconds_since(&entry->begun);
     if (journal_append(&keeper->journal, &entry->record) < 0)
         record_seal(&entry->record);
 }
@@ -173,7 +182,9 @@ static void judge(const struct job *job, int status, bool out_of_memory, struct 
     record->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     record->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     record->remark = job->remark ? job->remark : job->log_trimmed ? REMARK_LOG_TRIMMED : 0;
-    if (outcome->stage != STAGE_NONE && (outcome->number || job->stop_cause == CAUSE_NONE)) {
+    bool starved = out_of_memory && outcome->stage == STAGE_RUNTIME;
+    if (outcome->stage != STAGE_NONE && !starved &&
+        (outcome->number || job->stop_cause == CAUSE_NONE)) {
         record->cause = CAUSE_NOT_STARTED;
         record->exit_code = -1;
         record->signal = 0;
@@ -181,6 +192,8 @@ static void judge(const struct job *job, int status, bool out_of_memory, struct 
         record->number = outcome->number;
         if (outcome->stage == STAGE_MOUNT)
             (void)snprintf(record->subject, sizeof(record->subject), "%d", outcome->mount);
+        else if (outcome->stage == STAGE_RUNTIME)
+            memcpy(record->subject, outcome->subject, sizeof(record->subject));
     } else if (job->stop_cause != CAUSE_NONE) {
         record->cause = job->stop_cause;
     } else if (out_of_memory && status != 0) {

@@ -216,12 +216,14 @@ static uint64_t read_boot(void) {
     return hash;
 }
 
-int journal_open(struct journal *journal, int directory, bool boxed) {
+int journal_open(struct journal *journal, int directory, enum keeper_kind kind) {
     journal->directory = directory;
     journal->boot = read_boot();
     journal->fd = -1;
-    journal->name = boxed ? "box.journal" : "plain.journal";
-    journal->temporary_name = boxed ? "box.journal.new" : "plain.journal.new";
+    const char *name = keeper_kind_name(kind);
+    (void)snprintf(journal->name, sizeof(journal->name), "%s.journal", name);
+    (void)snprintf(journal->temporary_name, sizeof(journal->temporary_name), "%s.journal.new",
+                   name);
     journal->buckets = calloc(BUCKETS, sizeof(struct entry *));
     if (!journal->buckets || replay(journal) < 0)
         return -1;

@@ -4,8 +4,7 @@
  * for the jobs, and serves the next one that connects.
  *
  * It is a separate static executable without libraries: small to clone, with little in it that
- * can fail. There are two for an installation, each started when first needed: one whose jobs
- * are boxed ("box") and one whose jobs are plain ("plain").
+ * can fail. There is one for each kind of job (enum keeper_kind), started when first needed.
  */
 #ifndef GLOVEBOX_COMPUTE_KEEPER_H
 #define GLOVEBOX_COMPUTE_KEEPER_H
@@ -15,6 +14,7 @@
 
 #include <linux/filter.h>
 #include <sys/resource.h>
+#include <time.h>
 
 /* What a child tells of its fate, in memory shared with the keeper: one for each slot. */
 struct outcome {
@@ -25,6 +25,7 @@ struct outcome {
     uint32_t network_used; /* something was sent in the box's net namespace */
     int32_t status;        /* of the task, as wait gives it; valid when finished */
     int32_t mount;         /* which mount failed, from 1 */
+    char subject[56];      /* STAGE_RUNTIME: what it says */
     uint64_t peak_memory;
     int64_t cpu_user, cpu_system;
 };
@@ -33,6 +34,8 @@ struct outcome {
 struct launch {
     const struct launch_message *message;
     const char *log, *work, *directory;
+    const char *image; /* an image's root folder, or "" */
+    char *config;      /* of its container */
     char **arguments, **environment;
     struct launch_mount {
         const char *source, *target;
@@ -69,9 +72,9 @@ struct job {
 /* A name that the keeper answers for, from launch to forget. */
 struct entry {
     struct entry *next;
-    struct job *job; /* while it runs */
-    int64_t begun;   /* monotonic ms of record.started: the wall clock may be set back meanwhile */
-    bool just_lost;  /* found running in the journal of a dead keeper of this boot */
+    struct job *job;       /* while it runs */
+    struct timespec begun; /* record.started by the monotonic clock: the wall's may be set back */
+    bool just_lost;        /* found running in the journal of a dead keeper of this boot */
     struct launch_message *message; /* while it waits for another to end: owned */
     struct entry *after;            /* the one it waits for; NULL once that has ended */
     struct entry *followers;        /* those that wait for this one, in order of arrival */
@@ -81,7 +84,7 @@ struct entry {
 
 struct journal {
     int directory, fd;
-    const char *name, *temporary_name;
+    char name[32], temporary_name[32];
     size_t written;         /* records in the file */
     struct record *pending; /* not yet in the file */
     size_t pending_count, pending_capacity;
@@ -94,7 +97,8 @@ struct box;
 struct groups;
 
 struct keeper {
-    bool boxed;
+    enum keeper_kind kind;
+    bool boxed; /* of a kind that is shut in: box or container */
     int directory, lock, listener, client, signals, null;
     int alive; /* a descriptor of this process itself: readable once it is dead */
     struct journal journal;
@@ -112,6 +116,7 @@ struct keeper {
     size_t output_size, output_sent, output_capacity;
     int64_t next_tick;
     struct sock_fprog filter;
+    const char *runtime; /* KEEPER_CONTAINER: the path of crun */
     struct box *box;
     struct groups *groups;
     _Alignas(16) char stack[(size_t)64 << 10]; /* of a plain job's child until it executes */
@@ -123,7 +128,7 @@ int64_t now_monotonic(void);
 
 /* --- journal.c: the names, and what is written about them --- */
 /* Reads the old journal and rewrites it; what was running then is recorded as lost. */
-int journal_open(struct journal *journal, int directory, bool boxed);
+int journal_open(struct journal *journal, int directory, enum keeper_kind kind);
 /* Ends what a dead keeper may have left of plain jobs. */
 void journal_end_leftovers(struct journal *journal);
 struct entry *journal_find(struct journal *journal, const char *name);
@@ -192,7 +197,8 @@ unsigned groups_found(const struct groups *groups);
 
 /* --- box.c --- */
 /* Makes the parts that all boxes share, in this process's own mount (and user) namespace. */
-struct box *box_open(struct groups **groups, const char **reason);
+/* `runtime`: the path of crun, for a keeper of containers; else NULL. */
+struct box *box_open(const char *runtime, struct groups **groups, const char **reason);
 /* Starts a boxed job: returns the process id of its init, or -1 with errno. */
 pid_t box_start(struct keeper *keeper, struct job *job);
 /* After the end: what the box had borrowed. */

@@ -34,6 +34,16 @@ static int parse_mounts(struct launch *launch, uint32_t count, char **at, const 
     return 0;
 }
 
+/* Room for the two numbers that the keeper writes. */
+static bool config_is_sane(const struct launch *launch) {
+    const struct launch_message *message = launch->message;
+    size_t size = strlen(launch->config);
+    if (!launch->image[0])
+        return true;
+    return size >= HOST_ID_SIZE && message->host_user_at <= size - HOST_ID_SIZE &&
+           message->host_group_at <= size - HOST_ID_SIZE;
+}
+
 int launch_parse(struct keeper *keeper, const struct launch_message *message) {
     struct launch *launch = &keeper->launch;
     char *at = (char *)(uintptr_t)(message + 1);
@@ -46,6 +56,8 @@ int launch_parse(struct keeper *keeper, const struct launch_message *message) {
     launch->log = next_text(&at, end);
     launch->work = next_text(&at, end);
     launch->directory = next_text(&at, end);
+    launch->image = next_text(&at, end);
+    launch->config = next_text(&at, end);
     launch->path = DEFAULT_PATH;
     launch->arguments = keeper->arguments;
     launch->environment = keeper->arguments + message->argument_count + 1;
@@ -61,7 +73,7 @@ int launch_parse(struct keeper *keeper, const struct launch_message *message) {
     const char *last = message->environment_count
                            ? launch->environment[message->environment_count - 1]
                            : launch->arguments[message->argument_count - 1];
-    if (!last || !launch->directory)
+    if (!last || !launch->config || !config_is_sane(launch))
         return -1;
     return parse_mounts(launch, message->mount_count, &at, end);
 }

@@ -261,10 +261,25 @@ static void read_client(struct keeper *keeper) {
 
 /* The boxes' inits are copies of this process, and their command line can be read from inside:
  * it shall not tell where the program is. */
-static void hide_path(char **argv, bool boxed) {
-    size_t size = (size_t)(argv[1] + strlen(argv[1]) - argv[0]);
+static void hide_path(char **argv, enum keeper_kind kind) {
+    const char *last = argv[2] ? argv[2] : argv[1];
+    size_t size = (size_t)(last + strlen(last) - argv[0]);
     memset(argv[0], 0, size);
-    (void)snprintf(argv[0], size, "glovebox-keeper%s", boxed ? " box" : "");
+    (void)snprintf(argv[0], size, "glovebox-keeper%s%s", kind == KEEPER_PLAIN ? "" : " ",
+                   kind == KEEPER_PLAIN ? "" : keeper_kind_name(kind));
+}
+
+static bool parse_arguments(int argc, char **argv, struct keeper *keeper) {
+    for (int kind = 0; argc >= 2 && kind < KEEPER_KINDS; kind++) {
+        if (strcmp(argv[1], keeper_kind_name((enum keeper_kind)kind)) != 0 ||
+            argc != (kind == KEEPER_CONTAINER ? 3 : 2))
+            continue;
+        keeper->kind = (enum keeper_kind)kind;
+        keeper->boxed = kind != KEEPER_PLAIN;
+        keeper->runtime = kind == KEEPER_CONTAINER ? strdup(argv[2]) : NULL;
+        return kind != KEEPER_CONTAINER || keeper->runtime;
+    }
+    return false;
 }
 
 static int fail(const char *what) {
@@ -274,8 +289,9 @@ static int fail(const char *what) {
 
 static int open_socket(struct keeper *keeper) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const char *name = keeper->boxed ? "box.socket" : "plain.socket";
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", name);
+    const char *name = address.sun_path;
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s.socket",
+                   keeper_kind_name(keeper->kind));
     keeper->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (keeper->listener < 0)
         return fail("socket");
@@ -298,8 +314,9 @@ static void detach(void) {
 
 static int lock_folder(struct keeper *keeper) {
     keeper->directory = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    keeper->lock =
-        open(keeper->boxed ? "box.lock" : "plain.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    char name[32];
+    (void)snprintf(name, sizeof(name), "%s.lock", keeper_kind_name(keeper->kind));
+    keeper->lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (keeper->directory < 0 || keeper->lock < 0)
         return fail("cannot open the folder");
     for (int tries = 0; flock(keeper->lock, LOCK_EX | LOCK_NB) < 0; tries++) {
@@ -354,7 +371,7 @@ static int open_keeper(struct keeper *keeper) {
         return -1;
     if (keeper->boxed) {
         const char *reason = "";
-        keeper->box = box_open(&keeper->groups, &reason);
+        keeper->box = box_open(keeper->runtime, &keeper->groups, &reason);
         if (!keeper->box)
             return fail(reason);
     } else {
@@ -363,7 +380,7 @@ static int open_keeper(struct keeper *keeper) {
     }
     if (open_signals(keeper) < 0)
         return -1;
-    if (journal_open(&keeper->journal, keeper->directory, keeper->boxed) < 0)
+    if (journal_open(&keeper->journal, keeper->directory, keeper->kind) < 0)
         return fail("journal");
     if (!keeper->boxed)
         journal_end_leftovers(&keeper->journal);
@@ -423,20 +440,21 @@ static void serve(struct keeper *keeper) {
     }
     (void)groups_tidy(keeper->groups);
     journal_close(&keeper->journal);
-    (void)unlinkat(keeper->directory, keeper->boxed ? "box.socket" : "plain.socket", 0);
+    char name[32];
+    (void)snprintf(name, sizeof(name), "%s.socket", keeper_kind_name(keeper->kind));
+    (void)unlinkat(keeper->directory, name, 0);
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2 || (strcmp(argv[1], "box") != 0 && strcmp(argv[1], "plain") != 0)) {
-        dprintf(STDERR_FILENO, "glovebox-keeper is started by glovebox\n");
-        return 2;
-    }
     struct keeper *keeper =
         mmap(NULL, sizeof(*keeper), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (keeper == MAP_FAILED)
         return 1;
-    keeper->boxed = strcmp(argv[1], "box") == 0;
-    hide_path(argv, keeper->boxed);
+    if (!parse_arguments(argc, argv, keeper)) {
+        dprintf(STDERR_FILENO, "glovebox-keeper is started by glovebox\n");
+        return 2;
+    }
+    hide_path(argv, keeper->kind);
     (void)umask(022);
     detach();
     if (open_keeper(keeper) < 0)

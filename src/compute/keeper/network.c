@@ -35,7 +35,7 @@ static int make_network(void) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -1;
-    pid_t pid = (pid_t)syscall(SYS_clone, (unsigned long)(CLONE_NEWNET | SIGCHLD), 0, 0, 0, 0);
+    pid_t pid = box_clone_holder(CLONE_NEWNET);
     if (pid == 0) {
         char word = raise_loopback() < 0 ? 'n' : 'y';
         if (write(ends[1], &word, 1) == 1)

@@ -48,7 +48,7 @@ static int write_exchange(pid_t pid, const char *file, uint32_t a, uint32_t b) {
 }
 
 static int make_map(const struct owner *owner) {
-    pid_t pid = (pid_t)syscall(SYS_clone, (unsigned long)(CLONE_NEWUSER | SIGCHLD), 0, 0, 0, 0);
+    pid_t pid = box_clone_holder(CLONE_NEWUSER);
     if (pid < 0)
         return -1;
     if (pid == 0) {
@@ -81,6 +81,23 @@ int owner_map(const struct box *box, const struct stat *status, uid_t user, gid_
     return -2;
 }
 
+static void prepare(struct box *box, const struct stat *status, uid_t user, gid_t group) {
+    if (owner_map(box, status, user, group) != -2)
+        return;
+    struct owner owner = {.user = status->st_uid,
+                          .group = status->st_gid,
+                          .other_user = user,
+                          .other_group = group,
+                          .fd = -1};
+    owner.fd = make_map(&owner);
+    if (owner.fd < 0)
+        return; /* the box falls back to the caller's user */
+    size_t at = box->owner_count < OWNERS_MAXIMUM ? box->owner_count++ : 0;
+    if (at == 0 && box->owner_count == OWNERS_MAXIMUM)
+        close(box->owners[0].fd);
+    box->owners[at] = owner;
+}
+
 void owners_prepare(struct box *box, const struct launch *launch) {
     uid_t user;
     gid_t group;
@@ -90,19 +107,11 @@ void owners_prepare(struct box *box, const struct launch *launch) {
     for (uint32_t i = 0; i < launch->message->mount_count; i++) {
         struct stat status;
         const char *source = launch->mounts[i].source;
-        if (!source[0] || stat(source, &status) < 0 || owner_map(box, &status, user, group) != -2)
-            continue;
-        struct owner owner = {.user = status.st_uid,
-                              .group = status.st_gid,
-                              .other_user = user,
-                              .other_group = group,
-                              .fd = -1};
-        owner.fd = make_map(&owner);
-        if (owner.fd < 0)
-            continue; /* the box falls back to the caller's user */
-        size_t at = box->owner_count < OWNERS_MAXIMUM ? box->owner_count++ : 0;
-        if (at == 0 && box->owner_count == OWNERS_MAXIMUM)
-            close(box->owners[0].fd);
-        box->owners[at] = owner;
+        if (source[0] && stat(source, &status) == 0)
+            prepare(box, &status, user, group);
     }
+    const struct stat image = {.st_uid = launch->message->image_user,
+                               .st_gid = launch->message->image_group};
+    if (launch->image[0])
+        prepare(box, &image, user, group);
 }

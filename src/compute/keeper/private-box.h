@@ -1,4 +1,5 @@
-/* box — the parts of a sealed box: the stage that all share, and the root folder of one. */
+/* box — the parts of a sealed box and of a container's vessel: the stage that all share, and the
+ * root folder of one. */
 #ifndef GLOVEBOX_COMPUTE_KEEPER_PRIVATE_BOX_H
 #define GLOVEBOX_COMPUTE_KEEPER_PRIVATE_BOX_H
 
@@ -12,6 +13,7 @@ struct box {
     bool privileged; /* root: no user namespace, tasks run as another user */
     uid_t caller, user;
     gid_t caller_group, group;
+    bool containers;   /* a keeper of these: the stage is for vessels, not for boxes */
     const char *stage; /* the folder where the stage is mounted, in this mount namespace */
     struct {
         char name[16], target[48];
@@ -32,8 +34,15 @@ struct box {
     size_t network_count;
 };
 
+/* --- box.c --- */
+/* A copy of this process in new namespaces, which holds them until it is killed and never outlives
+ * the keeper: its descriptors are the keeper's own, lock and socket among them. 0 in the copy, -1
+ * with errno. */
+pid_t box_clone_holder(unsigned long namespaces);
+
 /* --- stage.c --- */
-int stage_make(struct box *box);
+/* `runtime`: crun, shown on the stage read-only as "runtime"; NULL in a keeper of boxes. */
+int stage_make(struct box *box, const char *runtime);
 
 /* --- network.c --- */
 /* An empty net namespace with a raised loopback interface, from the pool or new; -1 with errno.
@@ -61,11 +70,32 @@ struct root {
     int log;
     int fd;                    /* the root folder */
     int trees[MOUNTS_MAXIMUM]; /* detached copies of the job's mounts, -1: a fresh tmpfs */
+    int image;                 /* the same of an image's root folder, -1: there is none */
     uid_t user;                /* who the task will be: set by root_make */
     gid_t group;
 };
 /* In the box's init: builds the root folder and moves into it. STAGE_NONE, or where it failed,
  * with errno. */
 enum stage root_make(struct root *root);
+/* Decides who the task is and takes copies of the job's mounts as that user sees them. */
+int root_choose_user(struct root *root);
+int root_mount_tmpfs(const char *target, uint64_t size, const char *mode);
+
+/* --- vessel.c --- */
+/* In a vessel's init, in place of root_make(): lays out the bundle that crun will run, and makes
+ * its folder the working directory. */
+enum stage vessel_make(struct root *root);
+/* The file in which crun will note the task's process id, opened while this process may do so. */
+int vessel_open_number(void);
+/* Starts crun there: returns its process id, or -1 with errno. */
+pid_t vessel_start(struct keeper *keeper, int log);
+/* Waits for crun to start the task and for the task to end; does not return. */
+void vessel_wait(struct outcome *outcome, pid_t runtime, int number, int devices);
+
+/* --- box.c, for the inits --- */
+void box_fail(struct outcome *outcome, enum stage stage);
+void box_add_usage(struct outcome *outcome, const struct rusage *usage);
+/* The task has ended: so does the box. */
+void box_end(struct outcome *outcome, int status, int devices);
 
 #endif

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEEPER_PROTOCOL   2u
+#define KEEPER_PROTOCOL   3u
 #define KEEPER_NAME_SIZE  104 /* 100 characters and a NUL, rounded up */
 #define MESSAGE_MAXIMUM   ((size_t)256 << 10)
 #define ARGUMENTS_MAXIMUM 4096 /* of a job: arguments, or environment entries */
@@ -26,6 +26,14 @@
 #define DEFAULT_PROCESSES 4096
 #define DEFAULT_GRACE     10000
 #define BOX_USER          65534 /* who a boxed task is when the caller is root */
+
+/* Which jobs a keeper has: processes as they are, programs of the host in a sealed box, images in
+ * containers. Each kind has a keeper of its own, whose files are named after it. */
+enum keeper_kind { KEEPER_PLAIN, KEEPER_BOX, KEEPER_CONTAINER, KEEPER_KINDS };
+
+static inline const char *keeper_kind_name(enum keeper_kind kind) {
+    return kind == KEEPER_PLAIN ? "plain" : kind == KEEPER_BOX ? "box" : "container";
+}
 
 /* ------------------------------------------------------------------- records */
 
@@ -54,7 +62,8 @@ enum sandbox {
     SANDBOX_PROCESSES_CGROUP = 1 << 12,
     SANDBOX_PROCESSES_USER = 1 << 13, /* by rlimit, counted over all processes of the user */
     SANDBOX_CGROUP_V2 = 1 << 14,      /* the cgroups are of version 2 */
-    SANDBOX_ROOT = 1 << 15            /* runs as root: some mount cannot have mapped owners */
+    SANDBOX_ROOT = 1 << 15,           /* runs as root: some mount cannot have mapped owners */
+    SANDBOX_CONTAINER = 1 << 16       /* an image, by crun */
 };
 
 /* Where a launch failed; the errno is in `number`, the object's name in `subject`. */
@@ -75,7 +84,8 @@ enum stage {
     STAGE_FILTER,
     STAGE_DIRECTORY,
     STAGE_PROGRAM,
-    STAGE_INIT
+    STAGE_INIT,
+    STAGE_RUNTIME /* the container runtime would not: `subject` has what it says */
 };
 
 /* Remarks on an exit that was not a failure to start. */
@@ -156,11 +166,13 @@ struct name_message {
     uint32_t reserved;
 };
 
-enum launch_flags { LAUNCH_HOST_NETWORK = 1 };
+enum launch_flags { LAUNCH_HOST_NETWORK = 1, LAUNCH_WRITABLE_ROOT = 2 };
 
-/* Followed by NUL-terminated texts in this order: log, work, directory ("" for none), the
- * arguments, the environment, and for each mount a letter ('r' or 'w'), its source ("" for a
- * fresh tmpfs) and its target. */
+/* Followed by NUL-terminated texts in this order: log, work, directory ("" for none), the root
+ * folder of an image and the configuration of its container ("" for other jobs), the arguments, the
+ * environment, and for each mount a letter ('r' or 'w'), its source ("" for a fresh tmpfs) and its
+ * target. A container's arguments and environment stand in its configuration; here is only the
+ * program's name. */
 struct launch_message {
     struct message_header header;
     char name[KEEPER_NAME_SIZE];
@@ -171,6 +183,11 @@ struct launch_message {
     uint64_t memory, shared_memory, scratch, log_maximum;
     uint64_t processes;
     int64_t timeout, grace;
+    /* Of a container: who the image's user is, and where in the configuration its keeper has to
+     * write whose files are that user's: HOST_ID_SIZE blanks each. */
+    uint32_t image_user, image_group;
+    uint32_t host_user_at, host_group_at;
 };
+#define HOST_ID_SIZE 10
 
 #endif

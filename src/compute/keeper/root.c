@@ -59,7 +59,7 @@ static int open_target(int root, const char *target, bool is_folder) {
     return -1;
 }
 
-static int mount_tmpfs(const char *target, uint64_t size, const char *mode) {
+int root_mount_tmpfs(const char *target, uint64_t size, const char *mode) {
     char options[96];
     /* A page for each inode is the least that one takes. */
     (void)snprintf(options, sizeof(options), "size=%llu,nr_inodes=%llu,mode=%s",
@@ -97,6 +97,23 @@ static void close_mounts(struct root *root) {
             close(root->trees[i]);
         root->trees[i] = -1;
     }
+    if (root->image >= 0)
+        close(root->image);
+    root->image = -1;
+}
+
+/* The image's own user is the task; its other users are nobody in particular. */
+static int open_image(struct root *root) {
+    const struct launch *launch = root->launch;
+    const struct stat owner = {.st_uid = launch->message->image_user,
+                               .st_gid = launch->message->image_group};
+    const struct launch_mount wanted = {.source = launch->image};
+    int map = root->user == root->box->caller
+                  ? -1
+                  : owner_map(root->box, &owner, root->user, root->group);
+    root->outcome->mount = 0;
+    root->image = map == -2 ? -1 : open_mount(&wanted, map);
+    return root->image < 0 ? -1 : 0;
 }
 
 /* Copies of all the job's mounts, for a task that is `root->user`. -1: one cannot be had so. */
@@ -123,7 +140,7 @@ static int open_mounts(struct root *root) {
         if (map >= 0)
             root->outcome->sandbox |= SANDBOX_MAPPED;
     }
-    return 0;
+    return launch->image[0] ? open_image(root) : 0;
 }
 
 static int attach(int root, int tree, const char *target) {
@@ -147,8 +164,8 @@ static int mount_fresh(const struct root *root, const struct launch_mount *wante
     if (place < 0)
         return -1;
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", place);
-    int bad =
-        mount_tmpfs(path, scratch ? scratch : DEFAULT_SCRATCH, wanted->writable ? "1777" : "755");
+    int bad = root_mount_tmpfs(path, scratch ? scratch : DEFAULT_SCRATCH,
+                               wanted->writable ? "1777" : "755");
     int number = errno;
     close(place);
     errno = number;
@@ -169,7 +186,7 @@ static int attach_mounts(struct root *root) {
 
 /* ------------------------------------------------------------------------ the root */
 
-static int choose_user(struct root *root) {
+int root_choose_user(struct root *root) {
     owner_of_task(root->box, root->launch, &root->user, &root->group);
     int bad = open_mounts(root);
     if (bad && root->user != root->box->caller) {
@@ -218,7 +235,7 @@ static int mount_own(const struct root *root) {
     /* /tmp and the root are one file system; the root alone becomes read-only. */
     if (mount("tmp", "tmp", NULL, MS_BIND, NULL) < 0)
         return -1;
-    if (mount_tmpfs("dev/shm", shared ? shared : DEFAULT_SHARED, "1777") < 0)
+    if (root_mount_tmpfs("dev/shm", shared ? shared : DEFAULT_SHARED, "1777") < 0)
         return -1;
     /* Read-only, so that no switch of the kernel is within reach. */
     if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL) < 0)
@@ -245,10 +262,10 @@ static int enter(void) {
 enum stage root_make(struct root *root) {
     char path[64];
     uint64_t scratch = root->launch->message->scratch;
-    if (choose_user(root) < 0)
+    if (root_choose_user(root) < 0)
         return STAGE_MOUNT;
     (void)snprintf(path, sizeof(path), "%s/root", root->box->stage);
-    if (mount_tmpfs(path, scratch ? scratch : DEFAULT_SCRATCH, "755") < 0 || chdir(path) < 0)
+    if (root_mount_tmpfs(path, scratch ? scratch : DEFAULT_SCRATCH, "755") < 0 || chdir(path) < 0)
         return STAGE_ROOT;
     if (make_folders(root->box) < 0 || mount_own(root) < 0)
         return STAGE_ROOT;

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static int write_text(const char *path, const char *text) {
@@ -165,12 +167,26 @@ static int mount_stage(struct box *box) {
     return -1;
 }
 
-int stage_make(struct box *box) {
+/* crun looks for cgroups, which are not its business here, and refuses a mixture of both versions.
+ * It runs from a read-only mount, or else it would first make such a copy of itself, each time. */
+static int stage_runtime(const char *runtime) {
+    struct statfs status;
+    static const char unified[] = "/sys/fs/cgroup/unified";
+    if (statfs(unified, &status) == 0 && status.f_type == CGROUP2_SUPER_MAGIC &&
+        mount("none", unified, "tmpfs", MS_NOSUID | MS_NODEV, "size=4k") < 0)
+        return -1;
+    return show(runtime, "runtime", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV);
+}
+
+int stage_make(struct box *box, const char *runtime) {
     int home = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (home < 0 || mount_stage(box) < 0 || chdir(box->stage) < 0)
         return -1;
     int bad = mkdir("root", 0755);
-    bad = bad ? bad : stage_programs(box);
+    if (runtime)
+        bad = bad ? bad : stage_runtime(runtime);
+    else
+        bad = bad ? bad : stage_programs(box);
     bad = bad ? bad : stage_etc(box);
     bad = bad ? bad : stage_devices(box);
     bad = bad ? bad : stage_sys(box);

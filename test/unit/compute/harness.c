@@ -112,7 +112,7 @@ const struct report *bed_report(const struct bed *bed, const char *name) {
     return NULL;
 }
 
-struct job bed_shell(struct bed *bed, const char *name, const char *const arguments[4]) {
+struct job bed_shell(struct bed *bed, const char *name, const char *const *arguments) {
     return (struct job){
         .name = name, .arguments = arguments, .work = bed->work, .log = bed->log, .box = BOX_OFF};
 }

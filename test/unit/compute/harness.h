@@ -40,7 +40,7 @@ bool bed_wait(struct bed *bed, size_t count, int64_t patience);
 void bed_pause(struct bed *bed, int64_t milliseconds);
 const struct report *bed_report(const struct bed *bed, const char *name);
 /* A job that runs `sh -c script`. */
-struct job bed_shell(struct bed *bed, const char *name, const char *const arguments[4]);
+struct job bed_shell(struct bed *bed, const char *name, const char *const *arguments);
 bool bed_launch(struct bed *bed, const struct job *job);
 /* Runs one job to its end and returns its report, or NULL. */
 const struct report *bed_run(struct bed *bed, const struct job *job);

@@ -221,7 +221,8 @@ TAP_MAIN
 TEST(a_job_after_another_waits_for_its_end) {
     struct bed bed;
     REQUIRE(bed_make(&bed));
-    struct job job = bed_shell(&bed, "a", SHELL("sleep 0.2; echo a; exit 3"));
+    struct job job =
+        bed_shell(&bed, "a", SHELL("until [ -e go ]; do sleep 0.01; done; echo a; exit 3"));
     REQUIRE(bed_launch(&bed, &job));
     job = bed_shell(&bed, "b", SHELL("echo b"));
     job.after = "a";
@@ -234,7 +235,7 @@ TEST(a_job_after_another_waits_for_its_end) {
     job = bed_shell(&bed, "d", SHELL("echo d"));
     job.after = "c";
     REQUIRE(bed_launch(&bed, &job));
-    job = bed_shell(&bed, "e", SHELL("echo e"));
+    job = bed_shell(&bed, "e", SHELL("echo e; touch go"));
     job.after = "never-heard-of";
     REQUIRE(bed_launch(&bed, &job));
     REQUIRE(bed_wait(&bed, 5, 20000));

@@ -1,0 +1,27 @@
+/* What the commands of `glovebox image` share. Private to the room. */
+#ifndef GLOVEBOX_CLI_IMAGE_H
+#define GLOVEBOX_CLI_IMAGE_H
+
+#include "cli/session.h"
+#include "cli/terminal.h"
+#include "image/image.h"
+
+/* A command on the store of the home. */
+struct image_session {
+    const struct invocation *invocation;
+    struct image_store *store;
+    struct policy *policy;
+    struct terminal terminal; /* standard error */
+    int64_t told;             /* when progress was last shown, monotonic */
+    bool shown;               /* a line of progress stands there */
+    struct image_options options;
+};
+int image_session_open(const struct invocation *invocation, bool make, struct image_session *ret,
+                       struct error **err) MUST_CHECK;
+void image_session_close(struct image_session *session);
+#define OWN_IMAGE_SESSION CLEANUP(image_session_close) struct image_session
+
+/* "sha256:0123456789ab" */
+void text_append_digest(struct buffer *out, const char *digest);
+
+#endif

@@ -1,0 +1,115 @@
+/* Users of an image: its own /etc/passwd and /etc/group say who they are. The image is a
+ * stranger's: its files are opened without leaving its root folder and read within a bound. */
+#include "compute/private-oci.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+enum { ACCOUNTS_MAXIMUM = 1 << 20 };
+
+/* "" when there is no such file. */
+static int read_accounts(const char *root, const char *path, struct buffer *ret,
+                         struct error **err) {
+    OWN_ERROR error = NULL;
+    OWN_STRING inside = path_resolve_beneath(root, path, &error);
+    if (!inside && error->code == ERROR_NOT_FOUND)
+        return 0;
+    if (!inside)
+        return error_move(err, take(&error));
+    OWN_FD folder = file_open(AT_FDCWD, root, O_RDONLY | O_DIRECTORY, 0, err);
+    if (folder < 0)
+        return -1;
+    return file_read_all(folder, inside, ACCOUNTS_MAXIMUM, ret, err);
+}
+
+/* Takes the next line apart at its colons; false at the end. The text is written to. */
+static bool next_account(char **at, const char *fields[7]) {
+    while (**at) {
+        char *line = *at, *end = line + strcspn(line, "\n");
+        *at = *end ? end + 1 : end;
+        *end = '\0';
+        size_t count = 0;
+        for (char *field = line; field && count < 7; count++) {
+            fields[count] = field;
+            char *colon = strchr(field, ':');
+            if (colon)
+                *colon++ = '\0';
+            field = colon;
+        }
+        for (size_t i = count; i < 7; i++)
+            fields[i] = "";
+        if (count >= 3 && fields[0][0])
+            return true;
+    }
+    return false;
+}
+
+static bool parse_id(const char *text, uint32_t *ret) {
+    int64_t value;
+    if (text_parse_integer(text, 0, UINT32_MAX - 1, &value, NULL) < 0)
+        return false;
+    *ret = (uint32_t)value;
+    return true;
+}
+
+static bool find_user(char *accounts, const char *name, struct oci_user *ret) {
+    const char *fields[7];
+    uint32_t wanted = 0, user, group;
+    bool number = parse_id(name, &wanted);
+    while (next_account(&accounts, fields)) {
+        if (!parse_id(fields[2], &user) || !parse_id(fields[3], &group) ||
+            !(number ? user == wanted : text_equal(fields[0], name)))
+            continue;
+        ret->user = user;
+        ret->group = group;
+        if (fields[5][0] == '/' && strlen(fields[5]) < sizeof(ret->home))
+            (void)snprintf(ret->home, sizeof(ret->home), "%s", fields[5]);
+        return true;
+    }
+    if (number)
+        *ret = (struct oci_user){.user = wanted, .home = "/"};
+    return number;
+}
+
+static bool find_group(char *accounts, const char *name, uint32_t *ret) {
+    const char *fields[7];
+    if (parse_id(name, ret))
+        return true;
+    while (next_account(&accounts, fields)) {
+        if (text_equal(fields[0], name) && parse_id(fields[2], ret))
+            return true;
+    }
+    return false;
+}
+
+static int refuse(struct error **err, const char *what, const char *name) {
+    OWN_BUFFER shown = {0};
+    text_append_printable(&shown, name);
+    return error_set(err, ERROR_INVALID,
+                     "the image's USER names the %s \"%.64s\", which the image does not have", what,
+                     buffer_text(&shown));
+}
+
+int oci_find_user(const char *root, const char *text, struct oci_user *ret, struct error **err) {
+    const char *colon = strchr(text, ':');
+    OWN_STRING name = memory_copy_bytes(text, colon ? (size_t)(colon - text) : strlen(text));
+    OWN_BUFFER users = {0};
+    OWN_BUFFER groups = {0};
+    struct oci_user found = {.home = "/"};
+    static char none[1];
+    if (!name)
+        return error_set_memory(err);
+    if (read_accounts(root, "etc/passwd", &users, err) < 0)
+        return -1;
+    if (!find_user(users.data ? users.data : none, name[0] ? name : "0", &found))
+        return refuse(err, "user", name);
+    if (colon && colon[1]) {
+        if (read_accounts(root, "etc/group", &groups, err) < 0)
+            return -1;
+        if (!find_group(groups.data ? groups.data : none, colon + 1, &found.group))
+            return refuse(err, "group", colon + 1);
+    }
+    *ret = found;
+    return 0;
+}

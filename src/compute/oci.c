@@ -1,0 +1,171 @@
+/* Images of a home and the containers made of them: what an image's configuration and root folder
+ * say is read once for each and kept. */
+#include "compute/private-oci.h"
+
+#include "compute/private-link.h"
+#include "image/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { IMAGES_MAXIMUM = 64 };
+
+struct oci {
+    char *home;
+    char *filter; /* base64, NULL until it is needed */
+    struct image_store *store;
+    struct oci_image images[IMAGES_MAXIMUM];
+    size_t image_count, next;
+};
+
+void oci_image_release(struct oci_image *image) {
+    memory_free(image->name);
+    memory_free(image->root);
+    json_decref(image->whole);
+    *image = (struct oci_image){0};
+}
+
+struct oci *oci_new(const char *home) {
+    struct oci *oci = memory_allocate(sizeof(*oci));
+    if (oci && !(oci->home = memory_copy_string(home))) {
+        oci_free(oci);
+        return NULL;
+    }
+    return oci;
+}
+
+void oci_free(struct oci *oci) {
+    if (!oci)
+        return;
+    for (size_t i = 0; i < oci->image_count; i++)
+        oci_image_release(&oci->images[i]);
+    image_store_close(oci->store);
+    memory_free(oci->filter);
+    memory_free(oci->home);
+    memory_free(oci);
+}
+
+/* ------------------------------------------------------------------------------- crun */
+
+char *oci_find_runtime(struct error **err) {
+    const char *path = getenv("PATH");
+    OWN_STRING folders = memory_format("%s:/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin",
+                                       path ? path : "/usr/bin");
+    if (!folders) {
+        error_set_memory(err);
+        return NULL;
+    }
+    char *rest = NULL;
+    for (char *folder = strtok_r(folders, ":", &rest); folder;
+         folder = strtok_r(NULL, ":", &rest)) {
+        OWN_STRING found = folder[0] == '/' ? path_join(folder, "crun") : NULL;
+        if (found && access(found, X_OK) == 0)
+            return take(&found);
+    }
+    error_set(err, ERROR_UNSUPPORTED, "crun, which runs images, is not installed");
+    error_hint(err, "install it: Debian's package is called crun");
+    return NULL;
+}
+
+/* ----------------------------------------------------------------------------- images */
+
+static int find(struct image_store *store, const char *name, struct image *ret,
+                struct error **err) {
+    int found = image_find(store, name, ret, err);
+    if (found)
+        return found < 0 ? -1 : 0;
+    OWN_BUFFER shown = {0};
+    text_append_printable(&shown, name);
+    error_set(err, ERROR_NOT_FOUND, "there is no image %s here", buffer_text(&shown));
+    return error_hint(err, "glovebox image pull %s, or glovebox image load FILE",
+                      buffer_text(&shown));
+}
+
+int oci_pin(const char *home, const char *name, char **ret, struct error **err) {
+    OWN_IMAGE_STORE store = NULL;
+    OWN_IMAGE image = {0};
+    if (image_store_open(home, false, &store, err) < 0 || find(store, name, &image, err) < 0)
+        return -1;
+    *ret = image_pinned_name(image.reference, image.digest, err);
+    return *ret ? 0 : -1;
+}
+
+static int read_image(struct oci *oci, const char *name, struct oci_image *ret,
+                      struct error **err) {
+    OWN_IMAGE found = {0};
+    struct oci_image image CLEANUP(oci_image_release) = {.name = memory_copy_string(name)};
+    if (!image.name)
+        return error_set_memory(err);
+    if ((!oci->store && image_store_open(oci->home, false, &oci->store, err) < 0) ||
+        find(oci->store, name, &found, err) < 0)
+        return -1;
+    image.root = take(&found.root);
+    image.whole = take(&found.config);
+    image.config = json_object_get(image.whole, "config");
+    if (!image.root)
+        return error_set(err, ERROR_CORRUPT, "the image %s has no root folder", name);
+    if (oci_find_user(image.root, json_get_string(image.config, "User", ""), &image.user, err) < 0)
+        return -1;
+    *ret = image;
+    image = (struct oci_image){0};
+    return 0;
+}
+
+/* The image of a pinned name never changes, but somebody may have removed it. */
+static const struct oci_image *get_image(struct oci *oci, const char *name, struct error **err) {
+    for (size_t i = 0; i < oci->image_count; i++) {
+        if (text_equal(oci->images[i].name, name) && access(oci->images[i].root, F_OK) == 0 &&
+            strstr(name, "@sha256:"))
+            return &oci->images[i];
+    }
+    struct oci_image image = {0};
+    if (read_image(oci, name, &image, err) < 0)
+        return NULL;
+    size_t at = oci->next++ % IMAGES_MAXIMUM;
+    if (oci->image_count < IMAGES_MAXIMUM)
+        oci->image_count = at + 1;
+    oci_image_release(&oci->images[at]);
+    oci->images[at] = image;
+    return &oci->images[at];
+}
+
+/* ------------------------------------------------------------------------- containers */
+
+static void append_base64(struct buffer *out, const uint8_t *bytes, size_t size) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < size; i += 3) {
+        size_t left = size - i;
+        uint32_t group = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                         (left > 2 ? bytes[i + 2] : 0);
+        buffer_append_char(out, digits[group >> 18]);
+        buffer_append_char(out, digits[group >> 12 & 63]);
+        buffer_append_char(out, left > 1 ? digits[group >> 6 & 63] : '=');
+        buffer_append_char(out, left > 2 ? digits[group & 63] : '=');
+    }
+}
+
+static int make_filter(struct oci *oci, struct error **err) {
+    OWN_BUFFER message = {0};
+    OWN_BUFFER text = {0};
+    if (oci->filter)
+        return 0;
+    if (filter_message(&message, err) < 0)
+        return -1;
+    size_t header = sizeof(struct message_header);
+    append_base64(&text, (const uint8_t *)message.data + header, message.size - header);
+    oci->filter = buffer_take(&text, err);
+    return oci->filter ? 0 : -1;
+}
+
+int oci_contain(struct oci *oci, const struct job *job, struct oci_container *ret,
+                struct error **err) {
+    struct oci_devices devices CLEANUP(oci_devices_release) = {0};
+    const struct oci_image *image = get_image(oci, job->image, err);
+    if (!image || make_filter(oci, err) < 0)
+        return -1;
+    if (job->limits.gpus && oci_find_devices(NULL, job->limits.gpus, &devices, err) < 0)
+        return -1;
+    return oci_configure(job, image, job->limits.gpus ? &devices : NULL, oci->filter, ret, err);
+}

@@ -1,0 +1,68 @@
+/* oci — a job with an image as a container of crun: its image, its user, its configuration. */
+#ifndef GLOVEBOX_COMPUTE_PRIVATE_OCI_H
+#define GLOVEBOX_COMPUTE_PRIVATE_OCI_H
+
+#include "base/base.h"
+#include "compute/compute.h"
+
+/* Who an image's program runs as, inside. */
+struct oci_user {
+    uint32_t user, group;
+    char home[256]; /* "/" when its /etc/passwd names none */
+};
+
+/* oci-user.c: what USER of an image's configuration means in its root folder: "", "1000",
+ * "1000:100", "name", "name:group". */
+int oci_find_user(const char *root, const char *text, struct oci_user *ret,
+                  struct error **err) MUST_CHECK;
+
+/* What an image asks for; all of it owned. */
+struct oci_image {
+    char *name; /* as the job named it */
+    char *root;
+    json_t *config; /* {"Env", "Entrypoint", "Cmd", "WorkingDir"…}, borrowed from `whole` */
+    json_t *whole;
+    struct oci_user user;
+};
+void oci_image_release(struct oci_image *image);
+
+/* Devices and what belongs to them, as the machine's CDI files describe them. */
+struct oci_devices {
+    json_t *nodes;       /* of linux.devices */
+    json_t *mounts;      /* of the configuration */
+    json_t *environment; /* "K=V" */
+    json_t *hooks;       /* {"createContainer": […]…} */
+};
+void oci_devices_release(struct oci_devices *devices);
+/* oci-devices.c: `count` GPUs. `folders`: where CDI files lie, NULL-terminated; NULL: where they do
+ * on every machine. ERROR_UNSUPPORTED says what was looked for. */
+int oci_find_devices(const char *const *folders, unsigned count, struct oci_devices *ret,
+                     struct error **err) MUST_CHECK;
+
+/* What message.c needs of a container. */
+struct oci_container {
+    const struct oci_image *image;
+    struct buffer config; /* config.json, with blanks where the keeper writes two numbers */
+    size_t host_user_at, host_group_at;
+    char *directory; /* where the program starts */
+    char *program;
+};
+void oci_container_release(struct oci_container *container);
+
+/* oci-config.c: `filter` is the system-call filter in base64. */
+int oci_configure(const struct job *job, const struct oci_image *image,
+                  const struct oci_devices *devices, const char *filter, struct oci_container *ret,
+                  struct error **err) MUST_CHECK;
+
+/* oci.c: the images of a home, and how its jobs become containers. */
+struct oci;
+struct oci *oci_new(const char *home) MUST_CHECK;
+void oci_free(struct oci *oci);
+/* What `image` means for a home now: its name with its digest. */
+int oci_pin(const char *home, const char *image, char **ret, struct error **err) MUST_CHECK;
+int oci_contain(struct oci *oci, const struct job *job, struct oci_container *ret,
+                struct error **err) MUST_CHECK;
+/* The path of crun, or NULL. Caller frees. */
+char *oci_find_runtime(struct error **err) MUST_CHECK;
+
+#endif

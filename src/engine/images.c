@@ -1,0 +1,39 @@
+/* Images of container steps. They are pinned when a run is made: all its tasks run the same bytes,
+ * however long that takes and wherever a name points meanwhile. */
+#include "private.h"
+
+/* The name must be known to the driver now; what it is pinned to goes into `images`. */
+static int pin(const struct engine *engine, const struct step *step, json_t *images,
+               struct error **err) {
+    if (!step->image || json_object_get(images, step->image))
+        return 0;
+    if (!engine->driver || !engine->driver->pin)
+        return error_set(err, ERROR_UNSUPPORTED, "step %s: nothing here runs images", step->id);
+    OWN_STRING pinned = NULL;
+    if (engine->driver->pin(engine->home, step->image, &pinned, err) < 0)
+        return error_wrap(err, "step %s", step->id);
+    return json_object_set_new(images, step->image, json_string(pinned)) < 0 ? error_set_memory(err)
+                                                                             : 0;
+}
+
+json_t *images_pin(const struct engine *engine, const struct pipeline *pipeline,
+                   struct error **err) {
+    OWN_JSON images = json_object();
+    if (!images) {
+        error_set_memory(err);
+        return NULL;
+    }
+    for (size_t i = 0; i < pipeline->step_count; i++)
+        if (pin(engine, &pipeline->steps[i], images, err) < 0)
+            return NULL;
+    return take(&images);
+}
+
+const char *images_of(const struct run *run, const struct step *step) {
+    return step->image ? json_get_string(run->images, step->image, step->image) : NULL;
+}
+
+const char *images_digest(const char *pinned) {
+    const char *at = pinned ? strrchr(pinned, '@') : NULL;
+    return at ? at + 1 : pinned;
+}

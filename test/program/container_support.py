@@ -1,0 +1,68 @@
+"""Steps that run in real containers: images of test/images, loaded into the test's own home."""
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+from conftest import ROOT, Glovebox
+from engine_support import Lab
+
+IMAGES = ROOT / 'test' / 'images'
+sys.path.insert(0, str(IMAGES))
+import image_builder  # noqa: E402
+
+USER = 65533  # nobody in particular: no entry in /etc/passwd
+
+
+class ContainerLab(Lab):
+    """A Lab that loads images."""
+    owner = (os.geteuid(), os.getegid())
+
+    def load(self, image, name=None):
+        """Loads what the folder test/images/IMAGE describes, under its own name or another."""
+        archive = self.folder / ('%s.tar' % image)
+        image_builder.build_described(str(IMAGES / image), str(archive), name=name)
+        self.glovebox('image', 'load', archive)
+        return archive
+
+    def load_made(self, name, files=None, config=None, **more):
+        """Loads an image that is described here."""
+        archive = self.folder / 'made.tar'
+        image_builder.build_archive(str(archive), name, files, config, **more)
+        self.glovebox('image', 'load', archive)
+        return archive
+
+
+class OrdinaryLab(ContainerLab):
+    """A ContainerLab of an ordinary user, without any privilege."""
+    owner = (USER, USER)
+
+    def data(self, files, name='data'):
+        folder = super().data(files, name)
+        for path in (folder, *folder.rglob('*')):
+            os.chown(path, *self.owner)
+        return folder
+
+
+@pytest.fixture
+def containers(glovebox):
+    return ContainerLab(glovebox)
+
+
+@pytest.fixture
+def ordinary_containers(glovebox):
+    if os.geteuid() != 0:
+        pytest.skip('the tests run as an ordinary user already')
+    folder = pathlib.Path(tempfile.mkdtemp(prefix='glovebox-ordinary-'))
+    for name in ('glovebox', 'glovebox-keeper'):
+        shutil.copy(glovebox.binary.parent / name, folder / name)
+    os.chown(folder, USER, USER)
+    theirs = Glovebox(folder / 'glovebox', folder / 'home', folder)
+    theirs.prefix = ['setpriv', '--reuid=%d' % USER, '--regid=%d' % USER, '--clear-groups',
+                     '--inh-caps=-all']
+    theirs.environment['HOME'] = str(folder)
+    yield OrdinaryLab(theirs)
+    shutil.rmtree(folder)

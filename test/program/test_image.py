@@ -1,0 +1,317 @@
+"""glovebox image: what comes in, what is kept, what is refused."""
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import stat
+import subprocess
+import time
+
+import pytest
+from image_support import IMAGES, build_archive, image_builder, root_of, store, tree
+
+import bad_images
+
+
+def small(path, name='example/small:1', content='hello', **more):
+    return build_archive(path, name, {'etc/word': content}, busybox=False, **more)
+
+
+@pytest.mark.parametrize('form', image_builder.FORMATS)
+@pytest.mark.parametrize('compress', [False, True])
+def test_load(glovebox, form, compress):
+    path = glovebox.folder / 'image'
+    build_archive(path, 'example/hello:1', {'bin/hello': '#!/bin/sh\necho hello\n'},
+                  {'Entrypoint': ['/bin/hello'], 'Cmd': ['a', 'b c'], 'User': '1000:1000', 'WorkingDir': '/tmp',
+                   'Env': ['PATH=/bin', 'TOKEN=abc']}, form=form, compress=compress)
+    loaded = glovebox('image', 'load', '--json', path).json
+    assert [(one['reference'], one['new']) for one in loaded] == [('docker.io/example/hello:1', True)]
+    root = root_of(glovebox, 'example/hello:1')
+    assert (root / 'bin/hello').read_text() == '#!/bin/sh\necho hello\n'
+    assert os.access(root / 'bin/hello', os.X_OK)
+    assert os.readlink(root / 'bin/sh') == 'busybox'
+    assert stat.S_IMODE((root / 'tmp').stat().st_mode) == 0o1777
+    shown = glovebox('image', 'show', 'example/hello:1').stdout
+    assert 'entrypoint   /bin/hello\n' in shown and "command      a 'b c'\n" in shown
+    assert 'user         1000:1000\n' in shown and 'folder       /tmp\n' in shown
+    assert 'environment  PATH TOKEN\n' in shown and 'abc' not in shown
+    assert loaded[0]['digest'] in shown
+    assert os.listdir(store(glovebox) / 'tmp') == []
+    assert stat.S_IMODE(store(glovebox).stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize('program', ['gzip', 'xz', 'zstd', 'bzip2'])
+def test_load_compressed(glovebox, program):
+    path = small(glovebox.folder / 'image.tar')
+    with open(path + '.packed', 'wb') as packed:
+        subprocess.run([program, '-c', path], stdout=packed, check=True)
+    plain = glovebox('image', 'load', '--json', path).json
+    assert glovebox('image', 'load', '--json', path + '.packed').json == [dict(plain[0], new=False)]
+
+
+def test_a_missing_program_is_named(glovebox):
+    path = small(glovebox.folder / 'image.tar')
+    done = glovebox('image', 'load', path, status=1, env={'PATH': '/nonexistent'})
+    assert 'the program umoci is not installed' in done.stderr and 'apt-get install umoci' in done.stderr
+    assert glovebox('image', 'list', '--json').json == []
+
+
+def test_names(glovebox):
+    path = small(glovebox.folder / 'image.tar', 'registry.example.org:5000/Team'.lower() + '/tool:v1')
+    digest = glovebox('image', 'load', '--json', path).json[0]['digest']
+    glovebox('image', 'load', '--name', 'other', path)
+    names = [one['reference'] for one in glovebox('image', 'list', '--json').json]
+    assert names == ['docker.io/library/other:latest', 'registry.example.org:5000/team/tool:v1']
+    for name in ('other', 'docker.io/library/other', 'other:latest', 'other@' + digest, digest, digest[:19],
+                 'registry.example.org:5000/team/tool:v1', 'registry.example.org:5000/team/tool@' + digest):
+        assert glovebox('image', 'show', '--json', name).json['digest'] == digest
+    for name in ('other:1', 'tool', 'registry.example.org:5000/team/tool', 'elsewhere/tool@' + digest,
+                 'other@sha256:' + '0' * 64, 'sha256:' + '0' * 64):
+        assert 'there is no image' in glovebox('image', 'show', name, status=1).stderr
+    for name in ('UPPER', 'a//b', 'a:b:c', 'a@md5:1', '', '-', 'a/../b', 'a' * 600, 'a:' + 't' * 129, 'a b', '.a'):
+        assert 'is no name of an image' in glovebox('image', 'show', '--', name, status=1).stderr
+
+
+def test_several_images_in_one_archive(glovebox):
+    layouts = []
+    for number in (1, 2):
+        path = small(glovebox.folder / ('part-%d' % number), 'example/part:%d' % number, str(number), form='oci-dir')
+        layouts.append(pathlib.Path(path))
+    first, second = layouts
+    index = json.loads((first / 'index.json').read_text())
+    index['manifests'] += json.loads((second / 'index.json').read_text())['manifests']
+    (first / 'index.json').write_text(json.dumps(index))
+    for blob in (second / 'blobs/sha256').iterdir():
+        shutil.copy(blob, first / 'blobs/sha256')
+    assert len(glovebox('image', 'load', '--json', first).json) == 2
+    for number in ('1', '2'):
+        assert (root_of(glovebox, 'example/part:' + number) / 'etc/word').read_text() == number
+    assert '2 images' in glovebox('image', 'load', '--name', 'x', first, status=2).stderr
+
+
+def test_a_name_moves_to_a_newer_image(glovebox):
+    for content in ('old', 'new'):
+        glovebox('image', 'load', small(glovebox.folder / content, content=content))
+    images = glovebox('image', 'list', '--json').json
+    assert [one['reference'] for one in images] == ['docker.io/example/small:1', None]
+    assert (root_of(glovebox, 'example/small:1') / 'etc/word').read_text() == 'new'
+    assert glovebox('image', 'gc', '--dry-run', '--json').json['images'] == 1
+    assert len(glovebox('image', 'list', '--json').json) == 2
+    dropped = glovebox('image', 'gc', '--json').json
+    assert dropped['images'] == 1 and dropped['bytes'] > 0
+    assert len(glovebox('image', 'list', '--json').json) == 1
+    assert len(os.listdir(store(glovebox) / 'roots')) == 1
+    assert 'good' in glovebox('image', 'verify').stdout
+
+
+def test_an_index_of_several_machines(glovebox):
+    """This machine's is chosen, and known by the digest of the index as well."""
+    path = pathlib.Path(small(glovebox.folder / 'layout', form='oci-dir'))
+    blobs = path / 'blobs/sha256'
+    ours = json.loads((path / 'index.json').read_text())['manifests'][0]
+    machine = {'x86_64': 'amd64', 'aarch64': 'arm64'}[os.uname().machine]
+    ours = {'mediaType': ours['mediaType'], 'digest': ours['digest'], 'size': ours['size'],
+            'platform': {'os': 'linux', 'architecture': machine}}
+    other = dict(ours, digest='sha256:' + '5' * 64, platform={'os': 'linux', 'architecture': 'pdp11'})
+    index = json.dumps({'schemaVersion': 2, 'mediaType': 'application/vnd.oci.image.index.v1+json',
+                        'manifests': [other, ours]}).encode()
+    digest = 'sha256:' + hashlib.sha256(index).hexdigest()
+    (blobs / digest[7:]).write_bytes(index)
+    (path / 'index.json').write_text(json.dumps({'schemaVersion': 2, 'manifests': [
+        {'mediaType': 'application/vnd.oci.image.index.v1+json', 'digest': digest, 'size': len(index),
+         'annotations': {'io.containerd.image.name': 'docker.io/example/many:1'}}]}))
+    glovebox('image', 'load', path)
+    shown = glovebox('image', 'show', '--json', 'example/many@' + digest).json
+    assert shown['digest'] == ours['digest'] and shown['indexes'] == [digest]
+
+
+def test_verify(glovebox):
+    glovebox('image', 'load', small(glovebox.folder / 'image.tar'))
+    root = root_of(glovebox, 'example/small:1')
+    assert glovebox('image', 'verify', 'example/small:1').stdout.endswith(' good\n')
+    (root / 'etc/word').write_text('jello')
+    (root / 'new').touch()
+    (root / 'etc').chmod(0o700)
+    told = glovebox('image', 'verify', status=1).stdout
+    assert told.splitlines()[1:] == ['  etc has another mode', '  etc/word has another content',
+                                     '  new was not in the image']
+    assert 'unpacked anew' in glovebox('image', 'verify', '--repair').stdout
+    assert glovebox('image', 'verify', '--json').json[0]['good'] is True
+    assert (root / 'etc/word').read_text() == 'hello'
+    shutil.rmtree(root)
+    assert 'gone' in glovebox('image', 'show', 'example/small:1', status=1).stderr
+    glovebox('image', 'verify', '--repair')
+    assert (root / 'etc/word').read_text() == 'hello'
+    largest = max((store(glovebox) / 'blobs/sha256').iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[600] ^= 1
+    largest.write_bytes(content)
+    assert 'the blob sha256:%s is damaged' % largest.name in glovebox('image', 'verify', status=1).stdout
+    largest.unlink()
+    assert 'is missing' in glovebox('image', 'verify', status=1).stdout
+    glovebox('image', 'load', glovebox.folder / 'image.tar')
+    assert glovebox('image', 'verify').stdout.endswith(' good\n')
+
+
+def test_remove(glovebox):
+    path = small(glovebox.folder / 'image.tar')
+    digest = glovebox('image', 'load', '--json', path).json[0]['digest']
+    glovebox('image', 'load', '--name', 'second', path)
+    assert glovebox('image', 'remove', '-n', '--json', 'second').json['images'] == 0
+    assert glovebox('image', 'remove', '--json', 'second').json == {
+        'dry_run': False, 'names': 1, 'images': 0, 'bytes': 0}
+    assert 'there is no image' in glovebox('image', 'remove', 'second', status=1).stderr
+    (store(glovebox) / 'holds' / '=run-1').write_text(digest)
+    assert glovebox('image', 'list').stdout.rstrip().endswith('in use')
+    for name in ('example/small:1', digest):
+        assert 'in use by run-1' in glovebox('image', 'remove', name, status=1).stderr
+    assert len(glovebox('image', 'list', '--json').json) == 1
+    (store(glovebox) / 'holds' / '=run-1').unlink()
+    dropped = glovebox('image', 'remove', '--json', digest).json
+    assert dropped['images'] == 1 and dropped['names'] == 1 and dropped['bytes'] > 0
+    assert os.listdir(store(glovebox) / 'roots') == os.listdir(store(glovebox) / 'blobs/sha256') == []
+
+
+def test_a_home_without_images(glovebox):
+    assert 'no images' in glovebox('image', 'list').stderr
+    assert glovebox('image', 'verify').stdout == ''
+    glovebox('image', 'gc')
+    glovebox('image', 'remove', 'x', status=1)
+    assert not store(glovebox).exists()
+
+
+# ------------------------------------------------------------------- hostile
+
+BAD = sorted(name for name, what in vars(bad_images).items()
+             if callable(what) and getattr(what, '__module__', '') == 'bad_images'
+             and not name.startswith(('_', 'tame_')))
+
+
+@pytest.mark.parametrize('name', BAD)
+def test_bad_images(glovebox, name):
+    path = glovebox.folder / 'bad'
+    getattr(bad_images, name)(str(path))
+    done = glovebox('image', 'load', 'bad', status=None)
+    assert done.returncode in (1, 2) and done.stdout == ''
+    said = re.sub(r'sha256:[0-9a-f]+', 'sha256:DIGEST', done.stderr)
+    expected = IMAGES / 'bad' / (name.replace('_', '-') + '.txt')
+    if os.environ.get('UPDATE_EXPECTED'):
+        expected.write_text(said)
+    assert said == expected.read_text()
+    assert glovebox('image', 'list', '--json').json == []
+    glovebox('image', 'gc')
+    left = tree(store(glovebox))
+    assert [path for path in left if re.search('[0-9a-f]{16}', path)] == []
+
+
+def test_every_expectation_has_a_file():
+    assert sorted(path.stem.replace('-', '_') for path in (IMAGES / 'bad').glob('*.txt')) == BAD
+
+
+def test_layers_that_lead_out_stay_inside(glovebox):
+    before = set(os.listdir('/tmp'))
+    bad_images.tame_traversal(str(glovebox.folder / 'bad'))
+    done = glovebox('image', 'load', 'bad', status=None)
+    outside = [path for path in pathlib.Path(glovebox.folder).parent.rglob('*escaped*')
+               if 'rootfs' not in path.parts]
+    assert outside == [] and not [name for name in set(os.listdir('/tmp')) - before if 'escaped' in name]
+    if done.returncode == 0:
+        root = root_of(glovebox, 'example/bad:1')
+        assert (root / 'absolute').exists()
+
+
+def test_devices_and_set_uid_are_left_out(glovebox):
+    bad_images.tame_devices(str(glovebox.folder / 'bad'))
+    glovebox('image', 'load', 'bad')
+    root = root_of(glovebox, 'example/bad:1')
+    assert tree(root) == ['closed', 'closed/inside', 'dev', 'root-shell']
+    assert stat.S_IMODE((root / 'root-shell').stat().st_mode) == 0o755
+    glovebox('image', 'verify')
+
+
+def test_whiteouts(glovebox):
+    bad_images.tame_whiteouts(str(glovebox.folder / 'bad'))
+    glovebox('image', 'load', 'bad')
+    assert tree(root_of(glovebox, 'example/bad:1')) == ['b', 'folder', 'folder/new']
+
+
+def limit(glovebox, size):
+    glovebox.home.mkdir(exist_ok=True)
+    (glovebox.home / 'policy.json').write_text(json.dumps({'images': {'maximum_size': size}}))
+
+
+# ------------------------------------------------------------------ survival
+
+def kill_after(process, seconds):
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+
+
+def test_killed_at_any_moment(glovebox):
+    """The old or the new, never something between; and nothing is left."""
+    path = build_archive(glovebox.folder / 'image.tar', 'example/big:1', {'big': {'zeros': 40 << 20}}, compress=False)
+    glovebox('image', 'load', small(glovebox.folder / 'old.tar', 'example/old:1'))
+    began = time.monotonic()
+    glovebox('image', 'load', path)
+    whole = time.monotonic() - began
+    glovebox('image', 'remove', 'example/big:1')
+    seen = set()
+    for step in range(16):
+        kill_after(glovebox.start('image', 'load', path), whole * (step + 0.5) / 14)
+        names = [one['reference'] for one in glovebox('image', 'list', '--json').json]
+        assert 'docker.io/example/old:1' in names
+        seen.add(len(names))
+        assert all(one['good'] for one in glovebox('image', 'verify', '--json').json)
+        if len(names) == 2:
+            glovebox('image', 'remove', 'example/big:1', status=None)
+    deadline = time.monotonic() + 30  # a program that outlived its parent still holds the lock
+    while glovebox('image', 'gc', status=None).returncode != 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert 1 in seen
+    assert os.listdir(store(glovebox) / 'tmp') == []
+    roots = [one for one in os.listdir(store(glovebox) / 'roots')]
+    assert len(roots) == len({one['digest'] for one in glovebox('image', 'list', '--json').json})
+    glovebox('image', 'load', path)
+    glovebox('image', 'verify')
+
+
+def test_many_load_at_once(glovebox):
+    paths = [small(glovebox.folder / ('image-%d' % i), 'example/one:%d' % i, str(i % 3)) for i in range(6)]
+    loaders = [glovebox.start('image', 'load', path) for path in paths]
+    for loader in loaders:
+        out, said = loader.communicate(timeout=60)
+        assert loader.returncode == 0, said
+    images = glovebox('image', 'list', '--json').json
+    assert len(images) == 6 and len({one['digest'] for one in images}) == 3
+    glovebox('image', 'verify')
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can become somebody else')
+def test_without_root(glovebox, tmp_path):
+    bad_images.tame_devices(str(glovebox.folder / 'bad'))
+    build_archive(glovebox.folder / 'image.tar', 'example/hello:1', {'a': {'content': b'a', 'uid': 1000}})
+    home = tmp_path / 'theirs'
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    for folder in [tmp_path, *tmp_path.parents]:
+        if folder.stat().st_uid == os.geteuid() and folder != pathlib.Path('/'):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    binary = tmp_path / 'glovebox'
+    shutil.copy(glovebox.binary, binary)
+
+    def theirs(*arguments):
+        return subprocess.run([binary, '--home', home / 'home', *arguments], text=True, capture_output=True,
+                              user=65534, group=65534, extra_groups=[], check=True,
+                              env=dict(glovebox.environment, HOME=str(home))).stdout
+
+    theirs('image', 'load', glovebox.folder / 'image.tar')
+    theirs('image', 'load', glovebox.folder / 'bad')
+    theirs('image', 'verify')
+    root = pathlib.Path(json.loads(theirs('image', 'show', '--json', 'example/bad:1'))['root'])
+    assert (root / 'closed/inside').stat().st_uid == 65534
+    theirs('image', 'remove', 'example/bad:1', 'example/hello:1')
+    assert os.listdir(home / 'home/images/roots') == []

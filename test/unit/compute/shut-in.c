@@ -1,0 +1,494 @@
+/* What holds for whoever is shut in, in a box or in a container, from within and from without. Each
+ * of the two is a test program. Started by root it runs once as root and once as an ordinary
+ * user. */
+#include "shut-in.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Beside the program, where an ordinary user has a copy, or in the build tree. */
+char *part_path(const char *name) {
+    OWN_STRING folder = process_executable_directory(NULL);
+    OWN_STRING beside = path_join(folder, name);
+    OWN_STRING below = path_join(folder, "unit/compute");
+    return beside && file_exists(AT_FDCWD, beside) ? take(&beside) : path_join(below, name);
+}
+
+bool write_text(const char *folder, const char *name, const char *text, mode_t mode) {
+    OWN_STRING path = path_join(folder, name);
+    OWN_FD fd = file_open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode, NULL);
+    return fd >= 0 && file_write_all(fd, text, strlen(text), NULL) == 0;
+}
+
+TEST(true_causes) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job = shut_in(&bed, "code", SHELL("exit 7"));
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_EXIT);
+    CHECK_INTEGER(report->exit_code, 7);
+    job = shut_in(&bed, "signal", SHELL("kill -ABRT $$"));
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_SIGNAL);
+    CHECK_INTEGER(report->signal, SIGABRT);
+    const char *const missing[4] = {"no-such-program"};
+    job = shut_in(&bed, "missing", missing);
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
+    CHECK(strstr(report->detail, "no-such-program"));
+    struct compute_mount mount = {.source = "/no/such/input", .target = "/input"};
+    job = shut_in(&bed, "no-input", SHELL("true"));
+    job.mounts = &mount;
+    job.mount_count = 1;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
+    CHECK_TEXT(report->detail, "cannot mount into the box (mount 1): No such file or directory");
+    bed_remove(&bed);
+}
+
+TEST(mounts_and_owners) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    OWN_STRING input = path_join(bed.home, "input");
+    OWN_STRING output = path_join(bed.home, "output");
+    OWN_STRING single = path_join(bed.home, "input/file");
+    REQUIRE(mkdir(input, 0700) == 0 && mkdir(output, 0700) == 0);
+    REQUIRE(write_text(input, "file", "content\n", 0600));
+    struct compute_mount mounts[] = {{.source = input, .target = "/input"},
+                                     {.source = output, .target = "/data/output", .writable = true},
+                                     {.source = single, .target = "/data/one.txt"},
+                                     {.source = NULL, .target = "/fresh", .writable = true}};
+    struct job job =
+        shut_in(&bed, "mounts",
+                SHELL("cat /input/file one.txt && cp /input/file output/copy && "
+                      "mkdir output/folder && touch /fresh/x && "
+                      "! touch /input/new 2>/dev/null && ! echo x 2>/dev/null >one.txt"));
+    job.mounts = mounts;
+    job.mount_count = 4;
+    job.directory = "/data";
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    CHECK_TEXT(bed_log(&bed), "content\ncontent\n");
+    struct stat status;
+    OWN_STRING copy = path_join(output, "copy");
+    REQUIRE(stat(copy, &status) == 0);
+    CHECK_INTEGER(status.st_uid, geteuid());
+    CHECK_INTEGER(status.st_gid, getegid());
+    if (geteuid() == 0)
+        CHECK(strstr(report->sandbox, "mapped owners"));
+    bed_remove(&bed);
+}
+
+/* A listener on the host's loopback and one with an abstract name. */
+static int listen_on_host(int *ret_port, int *ret_abstract) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(address);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, 4) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) < 0)
+        return -1;
+    *ret_port = ntohs(address.sin_port);
+    *ret_abstract = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    (void)snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "glovebox-hostile-%d", *ret_port);
+    socklen_t length =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name.sun_path + 1));
+    if (bind(*ret_abstract, (struct sockaddr *)&name, length) < 0 || listen(*ret_abstract, 4) < 0)
+        return -1;
+    return fd;
+}
+
+static void attack(struct bed *bed, bool unmappable) {
+    OWN_STRING input = path_join(bed->home, "input");
+    OWN_STRING secret = path_join(bed->home, "secret");
+    OWN_STRING program = part_path("hostile");
+    REQUIRE(mkdir(input, 0755) == 0 && write_text(input, "file", "x", 0644));
+    REQUIRE(write_text(bed->home, "secret", "x", 0644));
+    REQUIRE(access(program, X_OK) == 0);
+    int port, abstract;
+    OWN_FD listener = listen_on_host(&port, &abstract);
+    REQUIRE(listener >= 0);
+    char port_text[16];
+    (void)snprintf(port_text, sizeof(port_text), "%d", port);
+    /* sysfs cannot show other owners: the task has to run as the caller */
+    struct compute_mount mounts[] = {{.source = program, .target = "/hostile"},
+                                     {.source = input, .target = "/input"},
+                                     {.source = "/sys/devices", .target = "/devices"}};
+    const char *const arguments[] = {"/hostile", secret, port_text, "/input", NULL};
+    struct job job = {.name = "hostile",
+                      .arguments = arguments,
+                      .mounts = mounts,
+                      .mount_count = unmappable ? 3 : 2,
+                      .work = bed->work,
+                      .log = bed->log,
+                      .box = BOX_SEALED};
+    const struct report *report = bed_run(bed, &job);
+    REQUIRE(report);
+    if (geteuid() == 0)
+        CHECK(strstr(report->sandbox, unmappable ? "uid 0 (no mapped" : "unprivileged user"));
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    char *rest = NULL;
+    size_t refused = 0;
+    OWN_STRING log = memory_copy_string(bed_log(bed));
+    for (char *line = strtok_r(log, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        refused += text_ends_with(line, ": refused");
+        if (strstr(line, "POSSIBLE"))
+            printf("# %s\n", line);
+    }
+    CHECK(!strstr(bed_log(bed), "POSSIBLE"));
+    CHECK(refused >= 70);
+    CHECK(text_ends_with(bed_log(bed), "\ndone\n"));
+    close(abstract);
+}
+
+TEST(a_hostile_task_stays_inside) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    attack(&bed, false);
+    bed_remove(&bed);
+}
+
+TEST(nor_does_it_leave_as_root_without_capabilities) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    attack(&bed, true);
+    bed_remove(&bed);
+}
+
+TEST(time_stop_and_what_is_left_behind) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job = shut_in(&bed, "slow", SHELL("sleep 1000 & setsid sleep 1000 & sleep 1000"));
+    job.limits.timeout = 300;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_TIMEOUT);
+    CHECK_INTEGER(report->signal, SIGTERM);
+    CHECK(report->ended - report->started < 3000);
+    job = shut_in(&bed, "deaf", SHELL("trap '' TERM; while :; do sleep 0.05; done"));
+    job.limits.timeout = 200;
+    job.limits.grace = 300;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_TIMEOUT);
+    job = shut_in(&bed, "daemon", SHELL("setsid sleep 1000 & echo started"));
+    int64_t start = clock_monotonic();
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    CHECK(clock_monotonic() - start < 5000);
+    job = shut_in(&bed, "polite", SHELL("trap 'echo bye; exit 0' TERM; sleep 1000 & wait"));
+    REQUIRE(bed_launch(&bed, &job));
+    bed_pause(&bed, 300);
+    CHECK(bed.driver->stop(bed.compute, "polite", CAUSE_CANCELLED, 3000, NULL) == 0);
+    (void)unlink(bed.log);
+    REQUIRE(bed_wait(&bed, 4, 5000));
+    report = bed_report(&bed, "polite");
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_CANCELLED);
+    CHECK_INTEGER(report->exit_code, 0);
+    bed_remove(&bed);
+}
+
+static size_t count_lines(const char *path) {
+    OWN_BUFFER text = {0};
+    if (file_read_all(AT_FDCWD, path, 1 << 20, &text, NULL) < 0)
+        return 0;
+    size_t count = 0;
+    for (const char *at = buffer_text(&text); (at = strchr(at, '\n')); at++)
+        count++;
+    return count;
+}
+
+/* Running processes whose command line holds the text. */
+static size_t count_processes(const char *text) {
+    DIR *list = opendir("/proc");
+    size_t count = 0;
+    for (struct dirent *entry; list && (entry = readdir(list));) {
+        char path[300];
+        OWN_BUFFER line = {0};
+        (void)snprintf(path, sizeof(path), "/proc/%s/cmdline", entry->d_name);
+        if (entry->d_name[0] < '0' || entry->d_name[0] > '9' ||
+            file_read_all(AT_FDCWD, path, 65536, &line, NULL) < 0)
+            continue;
+        count += memmem(line.data ? line.data : "", line.size, text, strlen(text)) != NULL;
+    }
+    if (list)
+        closedir(list);
+    return count;
+}
+
+TEST(a_killed_keeper_takes_its_boxes_along) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job =
+        shut_in(&bed, "doomed", SHELL("sleep 98765.25 & setsid sleep 98765.25 & sleep 98765.25"));
+    REQUIRE(bed_launch(&bed, &job));
+    bed_pause(&bed, 300);
+    CHECK_INTEGER(count_processes("98765.25") >= 3, true);
+    pid_t keeper;
+    REQUIRE(bed_keepers(&bed, &keeper, 1) == 1);
+    CHECK(kill(keeper, SIGKILL) == 0);
+    REQUIRE(bed_wait(&bed, 1, 5000));
+    CHECK_INTEGER(bed.reports[0].cause, CAUSE_LOST);
+    for (int tries = 0; tries < 100 && count_processes("98765.25"); tries++)
+        (void)usleep(20000);
+    CHECK_INTEGER(count_processes("98765.25"), 0);
+    job = shut_in(&bed, "after", SHELL("true"));
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    bed_remove(&bed);
+}
+
+TEST(scratch_and_shared_memory_are_bounded) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job = shut_in(&bed, "fill",
+                             SHELL("head -c 20971520 /dev/zero >/tmp/a; wc -c </tmp/a; "
+                                   "head -c 20971520 /dev/zero >/dev/shm/b; wc -c </dev/shm/b; "
+                                   "rm /tmp/a; i=0; while [ $i -lt 9000 ] && true >/tmp/n$i; "
+                                   "do i=$((i+1)); done; [ $i -lt 9000 ] && echo bounded"));
+    job.limits.scratch = 8 << 20;
+    job.limits.shared_memory = 4 << 20;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    const char *log = bed_log(&bed);
+    CHECK(strstr(log, "No space left"));
+    CHECK(strstr(log, "4194304\n"));
+    CHECK(!strstr(log, "20971520\n"));
+    CHECK(strstr(log, "bounded\n"));
+    bed_remove(&bed);
+}
+
+TEST(a_fork_bomb_fizzles) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job = shut_in(&bed, "bomb",
+                             SHELL("i=0; while [ $i -lt 60 ]; do sleep 0.5 & i=$((i+1)); "
+                                   "done; echo not stopped"));
+    job.limits.processes = 20;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK(report->cause != CAUSE_NONE);
+    CHECK(!strstr(bed_log(&bed), "not stopped"));
+    CHECK(strstr(report->sandbox, "; processes: "));
+    bed_remove(&bed);
+}
+
+TEST(too_much_memory) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    /* dd reads a block of 200 MB into its memory */
+    struct job job =
+        shut_in(&bed, "hungry", SHELL("exec dd if=/dev/zero of=/dev/null bs=200M count=2"));
+    job.limits.memory = 64 << 20;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    if (strstr(report->sandbox, "memory: cgroup")) {
+        CHECK_INTEGER(report->cause, CAUSE_OUT_OF_MEMORY);
+        CHECK(report->peak_memory > 32 << 20 && report->peak_memory <= 64 << 20);
+    } else {
+        CHECK(strstr(report->sandbox, "no cgroup to be had"));
+        CHECK_INTEGER(report->cause, CAUSE_EXIT); /* dd is told that there is no memory */
+    }
+    job = shut_in(&bed, "modest", SHELL("head -c 10485760 /dev/zero | tail -c 1 | wc -c"));
+    job.limits.memory = 64 << 20;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    bed_remove(&bed);
+}
+
+TEST(processor_time_is_limited) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job = shut_in(&bed, "busy", SHELL("while :; do :; done"));
+    job.limits.cpus = 0.2;
+    job.limits.timeout = 1500;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_TIMEOUT);
+    if (strstr(report->sandbox, "cpu: cgroup"))
+        CHECK(report->cpu_user + report->cpu_system < 700000);
+    else
+        CHECK(strstr(report->sandbox, "cpu: not limited"));
+    bed_remove(&bed);
+}
+
+TEST(the_hosts_network_only_when_asked) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job = shut_in(&bed, "none", SHELL("readlink /proc/self/ns/net"));
+    REQUIRE(bed_run(&bed, &job));
+    char own[64];
+    ssize_t size = readlink("/proc/self/ns/net", own, sizeof(own) - 1);
+    REQUIRE(size > 0);
+    own[size] = '\0';
+    CHECK(!strstr(bed_log(&bed), own));
+    job = shut_in(&bed, "host", SHELL("readlink /proc/self/ns/net"));
+    job.network = "host";
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK(strstr(bed_log(&bed), own));
+    CHECK(strstr(report->sandbox, "network: the host's"));
+    job = shut_in(&bed, "other", SHELL("true"));
+    job.network = "hospital";
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
+    bed_remove(&bed);
+}
+
+static size_t count_groups(pid_t keeper) {
+    size_t count = 0;
+    char find[128];
+    (void)snprintf(find, sizeof(find),
+                   "find /sys/fs/cgroup -name 'glovebox-%d-*' 2>/dev/null | wc -l", (int)keeper);
+    const char *const command[] = {"/bin/sh", "-c", find, NULL};
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return 999;
+    struct process_options options = {.argv = command, .input = -1, .output = ends[1], .error = -1};
+    pid_t pid;
+    if (process_spawn(&options, &pid, NULL) < 0)
+        return 999;
+    close(ends[1]);
+    char number[32] = "";
+    if (read(ends[0], number, sizeof(number) - 1) > 0)
+        count = strtoul(number, NULL, 10);
+    close(ends[0]);
+    (void)waitpid(pid, NULL, 0);
+    return count;
+}
+
+TEST(nothing_stays_behind) {
+    struct bed bed;
+    size_t mounts = count_lines("/proc/self/mountinfo");
+    REQUIRE(shut_in_make(&bed));
+    char names[40][16];
+    for (int i = 0; i < 40; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "many-%d", i);
+        struct job job = shut_in(&bed, names[i], SHELL("sleep 0.1 & echo x >/tmp/x"));
+        job.limits = (struct compute_limits){.memory = 64 << 20, .processes = 10, .cpus = 1};
+        REQUIRE(bed_launch(&bed, &job));
+    }
+    REQUIRE(bed_wait(&bed, 40, 20000));
+    for (int i = 0; i < 40; i++) {
+        CHECK_INTEGER(bed.reports[i].cause, CAUSE_NONE);
+        bed.driver->forget(bed.compute, names[i]);
+    }
+    bed_pause(&bed, 100);
+    pid_t keeper;
+    REQUIRE(bed_keepers(&bed, &keeper, 1) == 1);
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)keeper);
+    size_t files = 0;
+    DIR *list = opendir(path);
+    while (list && readdir(list))
+        files++;
+    if (list)
+        closedir(list);
+    CHECK(files < 75); /* its own, and at most as many net namespaces as it keeps */
+    (void)snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)keeper);
+    CHECK(count_lines(path) < mounts + 24);
+    CHECK_INTEGER(count_lines("/proc/self/mountinfo"), mounts);
+    bed_remove(&bed);
+    CHECK_INTEGER(count_groups(keeper), 0);
+}
+
+/* What it makes namespaces with are copies of itself: one that outlived it would keep its lock and
+ * its socket, and the home would be busy for ever. */
+TEST(a_keeper_killed_while_it_makes_boxes_leaves_nobody) {
+    for (unsigned round = 0; round < 30; round++) {
+        struct bed bed;
+        REQUIRE(shut_in_make(&bed));
+        struct job first = shut_in(&bed, "first", SHELL("true"));
+        REQUIRE(bed_run(&bed, &first));
+        pid_t pids[16];
+        REQUIRE(bed_keepers(&bed, pids, ARRAY_SIZE(pids)) == 1);
+        static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+            struct job job = shut_in(&bed, names[i], SHELL("true"));
+            REQUIRE(bed_launch(&bed, &job));
+        }
+        (void)usleep(round * 331 % 5000);
+        CHECK(kill(pids[0], SIGKILL) == 0);
+        bool empty = false;
+        for (int tries = 0; tries < 300 && !empty; tries++) {
+            (void)usleep(10000);
+            empty = bed_keepers(&bed, pids, ARRAY_SIZE(pids)) == 0;
+        }
+        CHECK(empty);
+        bed_remove(&bed);
+    }
+}
+
+/* ------------------------------------------------- the same once more, as an ordinary user */
+
+static bool copy_program(const char *from, const char *folder, const char *name) {
+    OWN_STRING to = path_join(folder, name);
+    return from && to && file_copy(AT_FDCWD, from, AT_FDCWD, to, 0755, NULL) == 0 &&
+           chmod(to, 0755) == 0;
+}
+
+static int run_as_nobody(const char *folder) {
+    OWN_STRING program = path_join(folder, "test-program");
+    OWN_STRING output = path_join(folder, "output");
+    OWN_FD fd = file_open(AT_FDCWD, output, O_RDWR | O_CREAT, 0600, NULL);
+    const char *const argv[] = {"/usr/bin/setpriv", "--reuid=61234", "--regid=61234",
+                                "--clear-groups",   program,         NULL};
+    struct process_options options = {
+        .argv = argv, .directory = folder, .input = -1, .output = fd, .error = fd};
+    pid_t pid;
+    int status = -1;
+    if (!program || fd < 0 || process_spawn(&options, &pid, NULL) < 0 ||
+        waitpid(pid, &status, 0) != pid)
+        return -1;
+    OWN_BUFFER text = {0};
+    if (file_read_all(AT_FDCWD, output, 1 << 20, &text, NULL) < 0)
+        return -1;
+    char *rest = NULL;
+    for (char *line = text.data ? strtok_r(text.data, "\n", &rest) : NULL; line;
+         line = strtok_r(NULL, "\n", &rest))
+        printf("# user: %s\n", line);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(all_of_this_as_an_ordinary_user) {
+    if (geteuid() != 0)
+        SKIP("not root: the others ran as an ordinary user");
+    char folder[] = "/tmp/glovebox-test-user-XXXXXX";
+    REQUIRE(mkdtemp(folder));
+    REQUIRE(chmod(folder, 0755) == 0);
+    OWN_STRING own = process_executable_directory(NULL);
+    OWN_STRING parts = path_join(own, "unit/compute");
+    OWN_STRING hostile = path_join(parts, "hostile");
+    OWN_STRING guests = path_join(parts, "guests");
+    OWN_STRING copies = path_join(folder, "guests");
+    OWN_STRING keeper = path_join(own, "../src/compute/keeper/glovebox-keeper");
+    REQUIRE(copy_program("/proc/self/exe", folder, "test-program"));
+    REQUIRE(copy_program(hostile, folder, "hostile"));
+    REQUIRE(copy_program(keeper, folder, "glovebox-keeper"));
+    REQUIRE(mkdir(copies, 0755) == 0);
+    REQUIRE(tree_copy(AT_FDCWD, guests, AT_FDCWD, copies, NULL) == 0);
+    CHECK_INTEGER(run_as_nobody(folder), 0);
+    CHECK(tree_remove(AT_FDCWD, folder, NULL) == 0);
+}

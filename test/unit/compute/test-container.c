@@ -1,0 +1,227 @@
+/* Images in containers: what is theirs. What they share with boxes is in shut-in.c. */
+#include "shut-in.h"
+
+#include "image/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The images are loaded once, into a store that each home shows as its own. */
+static char store_home[64];
+
+__attribute__((destructor)) static void remove_store(void) {
+    if (store_home[0] && tree_remove(AT_FDCWD, store_home, NULL) < 0)
+        printf("# %s stays behind\n", store_home);
+}
+
+static bool load(struct image_store *store, const char *name) {
+    OWN_STRING guests = part_path("guests");
+    OWN_STRING file = memory_format("%s/%s.tar", guests, name);
+    struct image_options options = {0};
+    OWN_JSON loaded = NULL;
+    OWN_ERROR error = NULL;
+    if (image_load(store, file, &options, &loaded, &error) == 0)
+        return true;
+    printf("# %s: %s\n", name, error->message);
+    return false;
+}
+
+static bool make_store(void) {
+    static const char *const names[] = {"busybox",  "hostile",  "entry", "named",
+                                        "numbered", "stranger", "empty"};
+    char folder[] = "/tmp/glovebox-test-images-XXXXXX";
+    OWN_IMAGE_STORE store = NULL;
+    if (store_home[0])
+        return true;
+    if (!mkdtemp(folder) || image_store_open(folder, true, &store, NULL) < 0)
+        return false;
+    memcpy(store_home, folder, sizeof(folder));
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (!load(store, names[i]))
+            return false;
+    }
+    return true;
+}
+
+bool shut_in_make(struct bed *bed) {
+    if (!make_store() || !bed_make(bed))
+        return false;
+    OWN_STRING images = path_join(store_home, "images");
+    OWN_STRING here = path_join(bed->home, "images");
+    return symlink(images, here) == 0;
+}
+
+struct job shut_in(struct bed *bed, const char *name, const char *const *arguments) {
+    struct job job = bed_shell(bed, name, arguments);
+    job.box = BOX_SEALED;
+    job.image = "glovebox.test/busybox:1";
+    return job;
+}
+
+static const char *const nothing[] = {NULL};
+
+TEST(what_a_container_sees) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job = shut_in(&bed, "see",
+                             SHELL("id -u; hostname; pwd; echo $HOME $PATH; echo x >/tmp/y && "
+                                   "cat /tmp/y; echo to-stdout >>/dev/stdout; ls / | xargs echo; "
+                                   "cat </dev/stdin | wc -c; grep -c localhost /etc/hosts; "
+                                   "touch /new /root/new 2>/dev/null || echo read-only"));
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    CHECK_TEXT(bed_log(&bed), "0\nglovebox\n/\n/root /bin:/usr/bin:/sbin:/usr/sbin\nx\nto-stdout\n"
+                              "bin dev etc proc root sys tmp usr\n0\n2\nread-only\n");
+    CHECK(text_starts_with(report->sandbox, "container: crun; namespaces: mount,pid,ipc,uts,net"));
+    CHECK(strstr(report->sandbox, ",user; no capabilities; no new privileges; seccomp"));
+    CHECK(strstr(report->sandbox, geteuid() == 0 ? "; unprivileged user" : "; caller's user"));
+    struct stat status;
+    REQUIRE(stat(bed.log, &status) == 0);
+    CHECK_INTEGER(status.st_uid, geteuid()); /* lent and given back */
+    REQUIRE(stat("/dev/null", &status) == 0);
+    CHECK_INTEGER(status.st_uid, 0);
+    bed_remove(&bed);
+}
+
+/* ENTRYPOINT, CMD, ENV and WORKDIR, as Docker has them. */
+TEST(what_an_image_asks_for) {
+    static const char *const one[] = {"one", NULL};
+    static const char *const echo[] = {"/bin/echo", "-n", NULL};
+    static const char *const environment[] = {"WHO=job", NULL};
+    static const struct {
+        const char *const *entrypoint, *const *arguments;
+        const char *const *environment;
+        const char *directory, *log;
+    } cases[] = {
+        {NULL, nothing, NULL, NULL, "[own]\n[command]\nimage image /root\n/work/here\n0\n0\n"},
+        {NULL, one, environment, NULL, "[one]\njob image /root\n/work/here\n0\n0\n"},
+        {NULL, one, NULL, "/etc", "[one]\nimage image /root\n/etc\n0\n0\n"},
+        {echo, one, NULL, NULL, "one"},
+        {echo, nothing, NULL, NULL, ""},
+    };
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "case-%zu", i);
+        struct job job = shut_in(&bed, name, cases[i].arguments);
+        job.image = "glovebox.test/entry:1";
+        job.entrypoint = cases[i].entrypoint;
+        job.environment = cases[i].environment;
+        job.directory = cases[i].directory;
+        const struct report *report = bed_run(&bed, &job);
+        REQUIRE(report);
+        CHECK_INTEGER(report->cause, CAUSE_NONE);
+        CHECK_TEXT(bed_log(&bed), cases[i].log);
+    }
+    struct job job = shut_in(&bed, "nothing", nothing);
+    job.image = "glovebox.test/empty:1";
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
+    CHECK(strstr(report->detail, "neither an entry point nor a command"));
+    bed_remove(&bed);
+}
+
+/* Whoever the image's user is, what it leaves belongs to whoever runs it. */
+TEST(users_of_images) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    static const char script[] = "id -u; id -g; echo $HOME; cat ~reader/mine; cat /private "
+                                 "2>/dev/null; cp /home/reader/mine /out/copy && ls -ln /out/copy "
+                                 "| cut -c 1-40 | tr -s ' '";
+    struct compute_mount mount = {.source = bed.work, .target = "/out", .writable = true};
+    static const char *const images[] = {"glovebox.test/named:1", "glovebox.test/numbered:1"};
+    OWN_STRING copy = path_join(bed.work, "copy");
+    for (size_t i = 0; i < 2; i++) {
+        struct job job = shut_in(&bed, images[i] + 14, SHELL(script));
+        OWN_STRING name = memory_format("user-%zu", i);
+        job.name = name;
+        job.image = images[i];
+        job.mounts = &mount;
+        job.mount_count = 1;
+        const struct report *report = bed_run(&bed, &job);
+        REQUIRE(report);
+        CHECK_INTEGER(report->cause, CAUSE_NONE);
+        CHECK(text_starts_with(bed_log(&bed), i ? "1000\n4000000000\n/home/reader\nmine\n"
+                                                : "1000\n100\n/home/reader\nmine\n"));
+        CHECK(strstr(bed_log(&bed), i ? "1 1000 4000000000 " : "1 1000 100 "));
+        struct stat status;
+        REQUIRE(stat(copy, &status) == 0);
+        CHECK_INTEGER(status.st_uid, geteuid());
+        CHECK_INTEGER(status.st_gid, getegid());
+        CHECK(unlink(copy) == 0);
+    }
+    struct job job = shut_in(&bed, "stranger", nothing);
+    job.image = "glovebox.test/stranger:1";
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
+    CHECK(strstr(report->detail, "the user \"stranger\", which the image does not have"));
+    bed_remove(&bed);
+}
+
+TEST(a_writable_root_is_the_jobs_own) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job = shut_in(&bed, "writes",
+                             SHELL("echo changed >/etc/passwd && rm /bin/true && mkdir /new && "
+                                   "cat /etc/passwd; head -c 20971520 /dev/zero >/new/big; "
+                                   "wc -c </new/big"));
+    job.writable_root = true;
+    job.limits.scratch = 8 << 20;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK(text_starts_with(bed_log(&bed), "changed\n"));
+    CHECK(strstr(bed_log(&bed), "No space left"));
+    job =
+        shut_in(&bed, "finds-it-as-it-was", SHELL("true && grep -c root /etc/passwd; ls -d /new"));
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK(text_starts_with(bed_log(&bed), "1\n"));
+    CHECK(strstr(bed_log(&bed), "/new: No such file"));
+    bed_remove(&bed);
+}
+
+TEST(what_cannot_start_is_told) {
+    static const char *const garbage[] = {"/garbage", NULL};
+    static const char *const folder[] = {"/etc", NULL};
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job = shut_in(&bed, "no-image", nothing);
+    job.image = "glovebox.test/no-such:1";
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_IMAGE_NOT_FOUND);
+    CHECK(
+        strstr(report->detail, "there is no image glovebox.test/no-such:1 here (glovebox image "));
+    static const struct {
+        const char *name, *const *arguments, *detail;
+    } cases[] = {{"garbage", garbage, "cannot run /garbage: Exec format error"},
+                 {"folder", folder, "cannot run /etc: Permission denied"}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        job = shut_in(&bed, cases[i].name, cases[i].arguments);
+        job.image = "glovebox.test/entry:1";
+        job.entrypoint = cases[i].arguments;
+        report = bed_run(&bed, &job);
+        REQUIRE(report);
+        CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
+        CHECK_TEXT(report->detail, cases[i].detail);
+    }
+    char *pinned = NULL;
+    CHECK(bed.driver->pin(bed.compute, "glovebox.test/busybox:1", &pinned, NULL) == 0);
+    CHECK(pinned && text_starts_with(pinned, "glovebox.test/busybox@sha256:"));
+    job = shut_in(&bed, "pinned", SHELL("true"));
+    job.image = pinned;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    memory_free(pinned);
+    bed_remove(&bed);
+}
+
+TAP_MAIN
