@@ -187,7 +187,6 @@ static bool has_name(const json_t *index, const char *digest) {
 
 static int drop_unnamed(json_t *index, void *context, struct error **err) {
     const struct dropping *dropping = context;
-    OWN_JSON held = json_array();
     json_t *images = json_object_get(index, "images"), *record;
     const char *digest;
     void *next;

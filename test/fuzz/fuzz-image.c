@@ -63,7 +63,8 @@ static void read_name(const char *text) {
 static void read_manifest(const char *text, size_t size) {
     OWN_ERROR error = NULL;
     OWN_JSON json = json_parse(text, size, &error);
-    OWN_ERROR wrong = NULL, none = NULL;
+    OWN_ERROR wrong = NULL;
+    OWN_ERROR none = NULL;
     if (!json)
         return;
     if (manifest_check(json, &wrong) < 0)
