@@ -396,6 +396,9 @@ static int check_policy(const struct flight *flight, struct error **err) {
     const struct policy *policy = flight->engine->policy;
     if (step->box == BOX_WISH_OFF && policy_allows(policy, "box", "off", err) < 0)
         return -1;
+    const char *pinned = images_of(flight->task->step->run, step);
+    if (pinned && policy_check_pinned(policy, flight->engine->home, step->image, pinned, err) < 0)
+        return -1;
     if (!step->network || text_equal(step->network, "none"))
         return 0;
     return policy_allows(policy, "network", step->network, err);
