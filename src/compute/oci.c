@@ -113,6 +113,15 @@ static int read_image(struct oci *oci, const char *name, struct oci_image *ret,
     return 0;
 }
 
+static const struct oci_image *keep_image(struct oci *oci, struct oci_image image) {
+    size_t at = oci->next++ % IMAGES_MAXIMUM;
+    if (oci->image_count < IMAGES_MAXIMUM)
+        oci->image_count = at + 1;
+    oci_image_release(&oci->images[at]);
+    oci->images[at] = image;
+    return &oci->images[at];
+}
+
 /* The image of a pinned name never changes, but somebody may have removed it. */
 static const struct oci_image *get_image(struct oci *oci, const char *name, struct error **err) {
     for (size_t i = 0; i < oci->image_count; i++) {
@@ -121,14 +130,17 @@ static const struct oci_image *get_image(struct oci *oci, const char *name, stru
             return &oci->images[i];
     }
     struct oci_image image = {0};
-    if (read_image(oci, name, &image, err) < 0)
-        return NULL;
-    size_t at = oci->next++ % IMAGES_MAXIMUM;
-    if (oci->image_count < IMAGES_MAXIMUM)
-        oci->image_count = at + 1;
-    oci_image_release(&oci->images[at]);
-    oci->images[at] = image;
-    return &oci->images[at];
+    return read_image(oci, name, &image, err) < 0 ? NULL : keep_image(oci, image);
+}
+
+int oci_add_image(struct oci *oci, const char *name, const char *root, struct error **err) {
+    struct oci_image image CLEANUP(oci_image_release) = {
+        .name = memory_copy_string(name), .root = memory_copy_string(root), .user = {.home = "/"}};
+    if (!image.name || !image.root)
+        return error_set_memory(err);
+    (void)keep_image(oci, image);
+    image = (struct oci_image){0};
+    return 0;
 }
 
 /* ------------------------------------------------------------------------- containers */

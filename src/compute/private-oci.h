@@ -62,6 +62,9 @@ void oci_free(struct oci *oci);
 int oci_pin(const char *home, const char *image, char **ret, struct error **err) MUST_CHECK;
 int oci_contain(struct oci *oci, const struct job *job, struct oci_container *ret,
                 struct error **err) MUST_CHECK;
+/* An image that is in no store: a root folder, whose user is root. */
+int oci_add_image(struct oci *oci, const char *name, const char *root,
+                  struct error **err) MUST_CHECK;
 /* The path of crun, or NULL. Caller frees. */
 char *oci_find_runtime(struct error **err) MUST_CHECK;
 

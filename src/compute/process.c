@@ -419,6 +419,10 @@ static int process_flush(struct compute *compute, struct error **err) {
     return 0;
 }
 
+struct oci *process_oci(struct compute *compute) {
+    return compute->oci;
+}
+
 static enum job_state process_find(struct compute *compute, const char *name) {
     struct known *known = find_known(compute, name);
     if (!known)
