@@ -87,17 +87,18 @@ static void append_said(struct buffer *out, const char *text, const char *token)
     enum { LONGEST_WORD = 31, LONGEST = 200 };
     size_t begin = out->size;
     while (*text && out->size < begin + LONGEST) {
-        size_t word = 0;
-        while (is_token_letter(text[word]))
-            word++;
-        OWN_STRING part = memory_copy_bytes(text, word ? word : 1);
+        bool word = is_token_letter(*text);
+        size_t size = 1;
+        while (text[size] && is_token_letter(text[size]) == word && (word || size < LONGEST))
+            size++;
+        OWN_STRING part = memory_copy_bytes(text, size);
         if (!part)
             return;
-        if (word > LONGEST_WORD || (word && *token && strstr(part, token)))
+        if (word && (size > LONGEST_WORD || (*token && strstr(part, token))))
             buffer_append(out, "(…)");
         else
             text_append_printable(out, part);
-        text += word ? word : 1;
+        text += size;
     }
     if (*text)
         buffer_append(out, " (…)");

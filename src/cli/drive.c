@@ -22,7 +22,7 @@ static int handle(const struct invocation *invocation, struct error **err) {
     enum run_state state = RUN_PLANNED;
     if (engine_drive(engine, run, &options, &state, err) < 0)
         return -1;
-    sender_finish(invocation, &drive.sender, engine, run);
+    sender_finish(invocation, engine, run);
     if (state == RUN_WAITING || state == RUN_PAUSED)
         return STATUS_WAITING;
     return state == RUN_SUCCEEDED ? STATUS_SUCCEEDED : STATUS_FAILED;

@@ -127,16 +127,16 @@ int follow_run(const struct invocation *invocation, struct engine *engine, const
         return -1;
     if (drive.interrupted) {
         tell_interrupted(invocation, engine, run);
-        sender_finish(invocation, &drive.sender, engine, run);
+        sender_finish(invocation, engine, run);
         return 128 + drive.interrupted;
     }
     bool json = given_flag(invocation, "json"); /* which says what was sent */
     if (json)
-        sender_finish(invocation, &drive.sender, engine, run);
+        sender_finish(invocation, engine, run);
     if (finish(invocation, engine, run, err) < 0)
         return -1;
     if (!json)
-        sender_finish(invocation, &drive.sender, engine, run);
+        sender_finish(invocation, engine, run);
     return status_of_state(state);
 }
 

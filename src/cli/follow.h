@@ -32,6 +32,7 @@ enum summary_part {
     SUMMARY_HEAD = 1,  /* its state */
     SUMMARY_WRONG = 2, /* errors, warnings and failures */
     SUMMARY_REST = 4,  /* what waits, how to go on, outputs */
+    SUMMARY_TOLD = 8,  /* whom it reports to, and what became of that */
 };
 int summary_append(struct engine *engine, const char *run, const struct terminal *terminal,
                    unsigned parts, struct buffer *out, struct error **err) MUST_CHECK;

@@ -4,11 +4,11 @@
 #include "api/api.h"
 #include "cli/terminal.h"
 
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define LOOK_INTERVAL 1000  /* ms: what is due is asked of the database */
+#define START_AGAIN   60000 /* ms, when the sending program could not be started */
 #define LOCK_TIMEOUT  60000 /* a program that sends is done by then, or sends much */
 #define EVERY_MINIMUM 1000
 #define EVERY_MAXIMUM 86400000
@@ -155,6 +155,7 @@ static void start(struct sender *sender, struct engine *engine) {
             return;
     }
     sender->child = 0;
+    sender->look += START_AGAIN;
     log_message(LOG_WARNING, "reports cannot be sent: %s", problem->message);
 }
 
@@ -171,16 +172,11 @@ void sender_tick(struct sender *sender, struct engine *engine) {
         start(sender, engine);
 }
 
-void sender_finish(const struct invocation *invocation, struct sender *sender,
-                   struct engine *engine, const char *run) {
+/* A program that still sends is waited for: what it said may not come after this. */
+void sender_finish(const struct invocation *invocation, struct engine *engine, const char *run) {
     OWN_REPORT report = {0};
     OWN_ERROR problem = NULL;
     bool sent = false;
-    if (sender->child) { /* it may be cut short anywhere: the same is said again here */
-        (void)kill(sender->child, SIGKILL);
-        (void)waitpid(sender->child, NULL, 0);
-        sender->child = 0;
-    }
     if (engine_is_driven(engine) || engine_report(engine, run, &report, NULL) < 0)
         return;
     if (sender_send(engine, run, true, &sent, &problem) == 0) {

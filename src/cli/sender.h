@@ -23,8 +23,7 @@ struct sender {
 void sender_tick(struct sender *sender, struct engine *engine);
 /* When driving is over: the last report, here, with a word about what became of it. Nothing when
  * the run reports to nobody, or somebody else drives it on. */
-void sender_finish(const struct invocation *invocation, struct sender *sender,
-                   struct engine *engine, const char *run);
+void sender_finish(const struct invocation *invocation, struct engine *engine, const char *run);
 
 #define SENDER_OPTIONS                                                                             \
     {.name = "medperf",                                                                            \

@@ -19,7 +19,8 @@ static int print_status(const struct invocation *invocation, struct engine *engi
     terminal.height = 10000; /* it scrolls: every step is shown */
     OWN_BUFFER out = {0};
     progress_draw(status, &terminal, clock_wall(), &out);
-    if (summary_append(engine, run, &terminal, SUMMARY_WRONG | SUMMARY_REST, &out, err) < 0)
+    if (summary_append(engine, run, &terminal, SUMMARY_WRONG | SUMMARY_REST | SUMMARY_TOLD, &out,
+                       err) < 0)
         return -1;
     return print_checked(&out, err);
 }

@@ -225,6 +225,8 @@ int summary_append(struct engine *engine, const char *run, const struct terminal
         remarks(&summary, "warnings", "warning", STYLE_ASK);
         failures(&summary);
     }
+    if (parts & SUMMARY_TOLD)
+        reporting(&summary);
     if (!(parts & SUMMARY_REST))
         return 0;
     people(&summary);
@@ -235,6 +237,5 @@ int summary_append(struct engine *engine, const char *run, const struct terminal
         buffer_format(out, "nobody drives it; it goes on with\n  glovebox resume %s\n", run);
     outputs(&summary);
     recorded(&summary);
-    reporting(&summary);
     return 0;
 }

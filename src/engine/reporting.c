@@ -219,7 +219,10 @@ static int record_failure(struct engine *engine, int64_t run, const struct repor
     OWN_BUFFER text = {0};
     int64_t tries = 0, wait = 0;
     text_append_printable(&text, problem);
-    buffer_truncate(&text, text.size < PROBLEM_MAXIMUM ? text.size : PROBLEM_MAXIMUM);
+    size_t size = text.size < PROBLEM_MAXIMUM ? text.size : PROBLEM_MAXIMUM;
+    while (size && (buffer_text(&text)[size] & 0xc0) == 0x80) /* in the middle of a character */
+        size--;
+    buffer_truncate(&text, size);
     if (store_integer(engine->store, 0, &tries, err, "SELECT tries FROM reporting WHERE run = ?",
                       "i", run) < 0 ||
         wait_after(report, tries, &wait, err) < 0)

@@ -58,6 +58,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """True when that was all there is to say."""
         if how == 'hang':
             self.server.medperf.released.wait(60)
+            return False
         elif how == 'close':
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)

@@ -1,6 +1,7 @@
 """MedPerf's files run as they are: their containers are played, all the rest is the program's."""
 import json
 import shutil
+import signal
 
 import pytest
 import yaml
@@ -64,6 +65,30 @@ def test_a_workflow_runs_to_its_end(review):
     assert review.volume('statistics_file').read_text() == 'seed: 7\n'
     assert sorted(path.name for path in review.volume('output_labels_path').iterdir()) == [
         'A_2001', 'A_2002', 'B_2001']
+
+
+def test_the_report_file_is_written_every_interval(review):
+    """Also when somebody took it away."""
+    running = review.glovebox.start('run', REVIEW / 'workflow.yaml', '--every', '1s', *review.options)
+    finalize(review, 'A/2001')
+    path = review.folder_of() / 'report.yaml'
+
+    def shows(**steps):
+        if not path.exists():
+            return False
+        progress = yaml.safe_load(path.read_text())['progress']
+        return all(progress[name] == share for name, share in steps.items())
+
+    wait_until(lambda: shows(setup=100.0, segment=100.0, count=33.333))
+    path.unlink()
+    wait_until(path.exists)
+    assert yaml.safe_load(path.read_text())['execution_status'] == 'running'
+    path.unlink()
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert shows(segment=100.0)  # written when the run is left
+    review.glovebox('cancel', 'last')
+    assert yaml.safe_load(path.read_text())['execution_status'] == 'failed'
 
 
 @pytest.fixture

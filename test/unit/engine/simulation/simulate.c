@@ -27,6 +27,7 @@ struct schedule {
     unsigned budget; /* of disturbances */
     unsigned actions, idle, opens;
     bool ended;
+    int64_t faults_before; /* those that the open transaction cannot suffer from */
 };
 
 static unsigned below(unsigned limit) {
@@ -118,6 +119,7 @@ static int engine_up_once(struct schedule *schedule, struct error **err) {
     engine->driver = &simulated_driver;
     engine->expressions = take(&world.expressions);
     schedule->run_id = -1;
+    schedule->faults_before = world.disk.faults;
     return drive_begin(engine, schedule->run, &schedule->run_id, err);
 }
 
@@ -146,16 +148,18 @@ static void engine_up(struct schedule *schedule) {
     blame("the home cannot be opened");
 }
 
-/* After each visit to the engine: did it crash, did it fail? */
-static void look_after(struct schedule *schedule, int result, struct error *problem,
-                       int64_t faults) {
+/* After each visit to the engine: did it crash, did it fail? A fault may have undone a transaction
+ * that only the next turn wants to commit. */
+static void look_after(struct schedule *schedule, int result, struct error *problem) {
     world.disk.inside = false;
     if (result == 0 && !world.disk.frozen && !world.engine->failure) {
+        if (!store_in_transaction(world.engine->store))
+            schedule->faults_before = world.disk.faults;
         error_free(problem);
         return;
     }
     if (!world.disk.frozen)
-        judge_failure(problem ? problem : world.engine->failure, faults);
+        judge_failure(problem ? problem : world.engine->failure, schedule->faults_before);
     error_free(problem);
     engine_down(schedule, -1);
     engine_up(schedule);
@@ -163,33 +167,29 @@ static void look_after(struct schedule *schedule, int result, struct error *prob
 
 static void take_turn(struct schedule *schedule) {
     struct error *problem = NULL;
-    int64_t faults = world.disk.faults;
     world.disk.inside = true;
     int result = drive_turn(world.engine, &problem);
-    look_after(schedule, result, problem, faults);
+    look_after(schedule, result, problem);
 }
 
 static void poll_home(struct schedule *schedule) {
     struct error *problem = NULL;
-    int64_t faults = world.disk.faults;
     world.now += below(4) ? below(500) : below(5000);
     world.disk.inside = true;
     int result = drive_poll(world.engine, &problem);
-    look_after(schedule, result, problem, faults);
+    look_after(schedule, result, problem);
 }
 
 static void run_pool(struct schedule *schedule) {
-    int64_t faults = world.disk.faults;
     world.disk.inside = true;
     pool_step(pool_pick());
-    look_after(schedule, 0, NULL, faults);
+    look_after(schedule, 0, NULL);
 }
 
 static void report(struct schedule *schedule) {
-    int64_t faults = world.disk.faults;
     world.disk.inside = true;
     play_report(play_pick(play_is_to_report));
-    look_after(schedule, 0, NULL, faults);
+    look_after(schedule, 0, NULL);
 }
 
 /* ------------------------------------------------------------- disturbances */
@@ -327,9 +327,10 @@ static void act(struct schedule *schedule) {
     }
 }
 
+/* An end that is not committed yet may still be undone. */
 static bool is_over(const struct schedule *schedule) {
     const struct run *run = current(schedule);
-    return !run || run->ended;
+    return !run || (run->ended && !store_in_transaction(world.engine->store));
 }
 
 static void play_on(struct schedule *schedule) {
