@@ -262,6 +262,7 @@ struct node *plugin_step(struct loader *loader, const struct plugin_use *use,
         push(mounts, make_mount(loader, use->place, "incoming", INCOMING, use->from));
     push(mounts, make_mount(loader, use->place, "outgoing", OUTGOING, NULL));
     put(loader, &step, "mounts", mounts);
+    put(loader, &step, "writable_root", new_word(loader, use->place, "true")); /* as in Docker */
     put_limits(loader, use, &step);
     return step;
 }
