@@ -455,6 +455,7 @@ static int launch(struct flight *flight, struct error **err) {
                    .scratch = resources->scratch,
                    .gpus = resources->gpus,
                    .timeout = step->timeout},
+        .writable_root = step->writable_root,
         .box = step->box == BOX_WISH_SEALED ? BOX_SEALED : BOX_OFF,
     };
     return flight->engine->driver->launch(flight->engine->compute, &job, err);
