@@ -24,6 +24,7 @@ const struct command *const command_table[] = {
     &command_succeed,
     &command_report,
     /* GROUP_IMAGE */
+    &command_image_pull,
     &command_image_load,
     &command_image_list,
     &command_image_show,

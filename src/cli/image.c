@@ -25,6 +25,11 @@ static void show_progress(void *context, const char *what, uint64_t done, uint64
     (void)fflush(stderr);
 }
 
+static int ask_policy(void *context, const struct image_candidate *candidate, struct error **err) {
+    const struct image_session *session = context;
+    return policy_check_image(session->policy, candidate, err);
+}
+
 int image_session_open(const struct invocation *invocation, bool make, struct image_session *ret,
                        struct error **err) {
     struct image_session *session = ret;
@@ -35,6 +40,8 @@ int image_session_open(const struct invocation *invocation, bool make, struct im
         return -1;
     terminal_examine(invocation, STDERR_FILENO, &session->terminal);
     session->options.context = session;
+    session->options.allow = ask_policy;
+    session->options.maximum = policy_image_maximum(session->policy);
     if (session->terminal.is_terminal && !given_flag(invocation, "quiet"))
         session->options.progress = show_progress;
     return 0;
@@ -53,8 +60,8 @@ void text_append_digest(struct buffer *out, const char *digest) {
 
 /* ---------------------------------------------------------------------- load */
 
-static int report_loaded(const struct invocation *invocation, const json_t *loaded,
-                         struct error **err) {
+int image_report_added(const struct invocation *invocation, const json_t *loaded,
+                       struct error **err) {
     if (given_flag(invocation, "json"))
         return print_json(loaded, false, err);
     size_t i;
@@ -78,7 +85,7 @@ static int load(const struct invocation *invocation, struct error **err) {
     if (image_load(session.store, given_argument(invocation, 0), &session.options, &loaded, err) <
         0)
         return -1;
-    return report_loaded(invocation, loaded, err) < 0 ? -1 : STATUS_SUCCEEDED;
+    return image_report_added(invocation, loaded, err) < 0 ? -1 : STATUS_SUCCEEDED;
 }
 
 static const struct argument_entry load_arguments[] = {

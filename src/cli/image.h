@@ -21,6 +21,12 @@ int image_session_open(const struct invocation *invocation, bool make, struct im
 void image_session_close(struct image_session *session);
 #define OWN_IMAGE_SESSION CLEANUP(image_session_close) struct image_session
 
+/* What came in, as image_load() and image_pull() return it. */
+int image_report_added(const struct invocation *invocation, const json_t *added,
+                       struct error **err) MUST_CHECK;
+/* Loads the archives that steps have for images: *ret gets {path: pinned name}. */
+int image_load_archives(const struct invocation *invocation, const struct pipeline *pipeline,
+                        json_t **ret, struct error **err) MUST_CHECK;
 /* "sha256:0123456789ab" */
 void text_append_digest(struct buffer *out, const char *digest);
 

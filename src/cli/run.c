@@ -1,6 +1,7 @@
 /* glovebox run */
 #include "cli/crate.h"
 #include "cli/follow.h"
+#include "cli/image.h"
 #include "cli/private-command.h"
 #include "cli/sender.h"
 #include "cli/session.h"
@@ -197,8 +198,11 @@ static int create(const struct invocation *invocation, struct engine *engine,
     OWN_STRING output = folder ? absolute_path(folder, err) : NULL;
     if (folder && !output)
         return -1;
+    OWN_JSON images = NULL;
     if (!only)
         return error_set_memory(err);
+    if (image_load_archives(invocation, request->pipeline, &images, err) < 0)
+        return -1;
     struct run_request run = {.parameters = request->parameters,
                               .inputs = request->inputs,
                               .output = output,
@@ -206,6 +210,7 @@ static int create(const struct invocation *invocation, struct engine *engine,
                               .only = only,
                               .only_count = only_count,
                               .no_reuse = given_flag(invocation, "no-reuse"),
+                              .images = images,
                               .files = request->crate.files,
                               .recorded = request->crate.recorded};
     return engine_create_run(engine, request->pipeline, &run, ret_name, err);

@@ -45,12 +45,17 @@ struct site {
     const char *home;
 };
 
-/* An image must be here, and is not looked for anywhere else. */
+/* An image must be here, and is not looked for anywhere else; an archive is loaded when it is run.
+ */
 static int site_allows(const void *context, const char *key, const char *value,
                        struct error **err) {
     const struct site *site = context;
     if (!text_equal(key, "image"))
         return policy_allows(site->policy, key, value, err);
+    if (*value == '/')
+        return file_exists(AT_FDCWD, value)
+                   ? 0
+                   : error_set(err, ERROR_NOT_FOUND, "there is no archive %s", value);
     const struct driver *driver = image_driver();
     OWN_STRING pinned = NULL;
     return driver ? driver->pin(site->home, value, &pinned, err) : 0;

@@ -35,6 +35,9 @@ struct compute_limits {
     uint64_t memory;        /* bytes, 0: no limit */
     uint64_t shared_memory; /* bytes of /dev/shm, 0: 64 MiB */
     uint64_t scratch;       /* bytes of /tmp, 0: the driver's default */
+    uint64_t output;        /* bytes left in `work`, 0: half of what is free there; looked at now
+                               and then, so more may be written for a moment */
+    uint64_t output_files;  /* the same of files and folders, 0: a million */
     unsigned processes;     /* 0: the driver's default */
     unsigned gpus;
     int64_t timeout; /* ms of wall time, 0: none; TERM first, KILL after `grace` */

@@ -11,7 +11,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+enum { FCHMODAT2 = 452 };
 
 /* Near the default profile of Docker and Podman, turned into a list of refusals. */
 static const char *const refused[] = {
@@ -41,6 +44,40 @@ static int refuse(scmp_filter_ctx filter, const char *name, int number, unsigned
     return bad == -EDOM ? 0 : bad;
 }
 
+static struct scmp_arg_cmp has_bits(unsigned argument, scmp_datum_t bits) {
+    return (struct scmp_arg_cmp){argument, SCMP_CMP_MASKED_EQ, bits, bits};
+}
+
+/* Programs that take on their owner's rights: a task's files come to belong to whoever runs it. The
+ * argument that holds the mode, for each call that takes one; openat2 hides it behind a pointer. */
+static int add_modes(scmp_filter_ctx filter) {
+    static const struct {
+        const char *call;
+        unsigned argument;
+        bool opens; /* the argument before says whether the mode counts */
+    } calls[] = {{"chmod", 1, false}, {"fchmod", 1, false}, {"fchmodat", 2, false},
+                 {"creat", 1, false}, {"mknod", 1, false},  {"mknodat", 2, false},
+                 {"open", 2, true},   {"openat", 3, true}};
+    static const scmp_datum_t making[] = {O_CREAT, O_TMPFILE & ~O_DIRECTORY};
+    int bad = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(calls) && !bad; i++) {
+        int call = seccomp_syscall_resolve_name(calls[i].call);
+        struct scmp_arg_cmp checks[2] = {has_bits(calls[i].argument, S_ISUID)};
+        if (call < 0)
+            continue; /* not on this architecture */
+        for (size_t j = 0; j < (calls[i].opens ? ARRAY_SIZE(making) : 1) && !bad; j++) {
+            checks[1] = has_bits(calls[i].argument - 1, making[j]);
+            bad = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), call,
+                                         calls[i].opens ? 2 : 1, checks);
+        }
+    }
+    struct scmp_arg_cmp any = {0};
+    bad = bad ? bad : refuse(filter, "openat2", ENOSYS, 0, any);
+    /* Newer than this libseccomp; the same number everywhere. Without it fchmodat is used. */
+    bad = bad ? bad : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), FCHMODAT2, 0);
+    return bad == -EEXIST ? 0 : bad;
+}
+
 static int add_rules(scmp_filter_ctx filter) {
     struct scmp_arg_cmp any = {0};
     int bad = 0;
@@ -57,6 +94,7 @@ static int add_rules(scmp_filter_ctx filter) {
     bad = bad ? bad : refuse(filter, "clone3", ENOSYS, 0, any);
     /* Families beyond Unix, Internet and netlink; vsock would reach out of a virtual machine. */
     bad = bad ? bad : refuse(filter, "socket", EAFNOSUPPORT, 1, SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
+    bad = bad ? bad : add_modes(filter);
     /* Typing into somebody's terminal. */
     bad =
         bad ? bad

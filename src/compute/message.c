@@ -68,6 +68,8 @@ static struct launch_message header_of(const struct job *job) {
                                      .scratch = limits->scratch,
                                      .log_maximum = job->log_maximum,
                                      .processes = limits->processes,
+                                     .output = limits->output,
+                                     .output_files = limits->output_files,
                                      .timeout = limits->timeout,
                                      .grace = limits->grace};
     (void)snprintf(message.name, sizeof(message.name), "%s", job->name);
@@ -177,6 +179,10 @@ void describe_detail(const struct record *record, struct buffer *ret) {
         buffer_append(ret, "it needed more memory than its limit");
     else if (record->remark == REMARK_KEEPER_DIED)
         buffer_append(ret, "its keeper was killed, and the job with it");
+    else if (record->remark == REMARK_OUTPUT_SIZE)
+        buffer_append(ret, "it was stopped: its output grew beyond the bytes that it may have");
+    else if (record->remark == REMARK_OUTPUT_FILES)
+        buffer_append(ret, "it was stopped: its output grew beyond the files that it may have");
     else if (record->remark == REMARK_LOG_OVERFLOW)
         buffer_append(ret, "its log grew beyond its bound and could not be trimmed");
     else if (record->remark == REMARK_LOG_TRIMMED)

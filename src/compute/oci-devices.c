@@ -1,3 +1,5 @@
+/* GPUs by the Container Device Interface: what a machine says of its devices, as parts of a
+ * configuration. */
 #include "compute/private-oci.h"
 
 void oci_devices_release(struct oci_devices *devices) {

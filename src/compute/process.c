@@ -352,18 +352,15 @@ static int check_possible(const struct job *job, struct error **err) {
     return 0;
 }
 
-static int encode(struct compute *compute, const struct job *job, struct buffer *message,
-                  struct error **err) {
-    struct oci_container container CLEANUP(oci_container_release) = {0};
+static int prepare(struct compute *compute, const struct job *job, struct oci_container *ret,
+                   struct error **err) {
     if (check_possible(job, err) < 0)
         return -1;
     if (!job->image)
-        return launch_encode(job, NULL, message, err);
+        return 0;
     if (!compute->runtime && !(compute->runtime = oci_find_runtime(err)))
         return -1;
-    if (oci_contain(compute->oci, job, &container, err) < 0)
-        return -1;
-    return launch_encode(job, &container, message, err);
+    return oci_contain(compute->oci, job, ret, err);
 }
 
 static int refuse(struct compute *compute, struct known *known, const struct error *why,
@@ -381,6 +378,7 @@ static int refuse(struct compute *compute, struct known *known, const struct err
 }
 
 static int process_launch(struct compute *compute, const struct job *job, struct error **err) {
+    struct oci_container container CLEANUP(oci_container_release) = {0};
     OWN_BUFFER message = {0};
     OWN_ERROR refusal = NULL;
     if (launch_check(job, err) < 0)
@@ -389,8 +387,10 @@ static int process_launch(struct compute *compute, const struct job *job, struct
         return error_set(err, ERROR_EXISTS, "a job named %s was launched before", job->name);
     enum keeper_kind kind = kind_of(job);
     struct link *link = &compute->links[kind];
-    if (encode(compute, job, &message, &refusal) < 0 && refusal->code == ERROR_MEMORY)
+    if (prepare(compute, job, &container, &refusal) < 0 && refusal->code == ERROR_MEMORY)
         return error_move(err, take(&refusal));
+    if (!refusal && launch_encode(job, job->image ? &container : NULL, &message, err) < 0)
+        return -1;
     if (!refusal && open_link(compute, kind, err) < 0)
         return -1;
     if (find_known(compute, job->name)) /* a journal read just now told of it */

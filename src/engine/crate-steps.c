@@ -128,7 +128,8 @@ static void add_program(struct crate_writer *crate, const struct step *step, con
         crate_set_text(crate, program, "softwareVersion", GLOVEBOX_VERSION);
     } else if (step->image) {
         const char *at = strrchr(image_of(crate, step), '@');
-        crate_set_text(crate, program, "name", step->image);
+        crate_set_text(crate, program, "name",
+                       *step->image == '/' ? image_of(crate, step) : step->image);
         crate_set_text(crate, program, "softwareVersion", at ? at + 1 : NULL);
     } else if (step->type == STEP_COMMAND) {
         crate_set(crate, program, "name", json_sprintf("the command of step %s", step->id));

@@ -154,7 +154,7 @@ int engine_create_run(struct engine *engine, const struct pipeline *pipeline,
                       const struct run_request *request, char **ret_name, struct error **err) {
     if (check_selection(pipeline, request, err) < 0 || check_output(request->output, err) < 0)
         return -1;
-    OWN_JSON images = images_pin(engine, pipeline, err);
+    OWN_JSON images = images_pin(engine, pipeline, request->images, err);
     if (!images || store_begin(engine->store, err) < 0)
         return -1;
     if (insert_run(engine, pipeline, request, images, ret_name, err) == 0 &&

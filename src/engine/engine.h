@@ -82,6 +82,26 @@ int policy_flavor(const struct policy *policy, const char *name, struct resource
                   struct error **err) MUST_CHECK;
 /* A time that a file gives, the shorter one of two; for "function_timeout". */
 int64_t policy_seconds(const struct policy *policy, const char *key, int64_t fallback);
+/* May this image come in, and run? (image/image.h has what a candidate is.) ERROR_DENIED says which
+ * rule of which file refused it. Asked when an image is pulled or loaded, and again when a run
+ * begins. Without a digest: may it be asked for at all? */
+struct image_candidate;
+int policy_check_image(const struct policy *policy, const struct image_candidate *candidate,
+                       struct error **err) MUST_CHECK;
+/* The key files that must have signed an image of this name: a list of paths, empty when none has
+ * to. */
+json_t *policy_image_keys(const struct policy *policy, const char *reference,
+                          struct error **err) MUST_CHECK;
+/* What `signer` is when the key of this file verified a signature. Caller frees. */
+char *policy_signer(const char *key_file, struct error **err) MUST_CHECK;
+/* Bytes that an image may have; 0: no file says. */
+uint64_t policy_image_maximum(const struct policy *policy);
+/* How to reach a registry: {"mirrors": [places], "insecure", "certificates", "credentials",
+ * "signatures"}, each of them optional; the site's file goes before the home's, and both must allow
+ * what is insecure.
+ */
+json_t *policy_registry(const struct policy *policy, const char *domain,
+                        struct error **err) MUST_CHECK;
 /* A line for people: the files that apply, and what they come to. Caller frees. */
 char *policy_describe(const struct policy *policy, struct error **err) MUST_CHECK;
 
@@ -94,7 +114,8 @@ struct run_request {
     const char *from;   /* "STEP" or "STEP@PARTITION": run it and what follows anew; or NULL */
     const char *const *only; /* "STEP"…: run these and what they need; the rest is skipped */
     size_t only_count;
-    bool no_reuse; /* run everything anew */
+    bool no_reuse;        /* run everything anew */
+    const json_t *images; /* {name or archive: pinned} of those that are pinned already, or NULL */
     /* From a crate: the texts of the pipeline's files by path, and what was recorded. Or NULL. */
     const json_t *files, *recorded;
 };
@@ -255,6 +276,8 @@ struct gc_report {
  * `older_than` ms. Recipes and digests stay, so that a later run still knows what is unchanged. */
 int engine_gc(struct engine *engine, int64_t older_than, bool dry_run, struct gc_report *ret,
               struct error **err) MUST_CHECK;
+/* Digests of the images that runs need which are not over. */
+json_t *engine_images_needed(struct engine *engine, struct error **err) MUST_CHECK;
 /* Removes a finished run, its logs and its record. */
 int engine_remove(struct engine *engine, const char *run, bool dry_run, struct gc_report *ret,
                   struct error **err) MUST_CHECK;

@@ -17,8 +17,8 @@ static int pin(const struct engine *engine, const struct step *step, json_t *ima
 }
 
 json_t *images_pin(const struct engine *engine, const struct pipeline *pipeline,
-                   struct error **err) {
-    OWN_JSON images = json_object();
+                   const json_t *known, struct error **err) {
+    OWN_JSON images = known ? json_copy((json_t *)(uintptr_t)known) : json_object();
     if (!images) {
         error_set_memory(err);
         return NULL;
@@ -36,4 +36,18 @@ const char *images_of(const struct run *run, const struct step *step) {
 const char *images_digest(const char *pinned) {
     const char *at = pinned ? strrchr(pinned, '@') : NULL;
     return at ? at + 1 : pinned;
+}
+
+json_t *engine_images_needed(struct engine *engine, struct error **err) {
+    OWN_JSON needed = json_array();
+    OWN_ROWS rows = store_query(engine->store, err,
+                                "SELECT DISTINCT j.value FROM run, json_each(run.images) j "
+                                "WHERE run.state < ?",
+                                "i", (int64_t)RUN_SUCCEEDED);
+    int more = rows ? 1 : -1;
+    while (needed && more > 0 && (more = rows_next(rows, err)) > 0)
+        json_array_append_new(needed, json_string(images_digest(rows_text(rows, 0))));
+    if (!needed)
+        error_set_memory(err);
+    return more < 0 ? NULL : take(&needed);
 }

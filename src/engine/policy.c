@@ -3,6 +3,7 @@
  * so that nobody who has a home of his own can loosen what the site says. What no file allows is
  * forbidden.
  */
+#include "private-policy.h"
 #include "private.h"
 
 #include <errno.h>
@@ -11,17 +12,9 @@
 
 #define POLICY_SIZE_MAXIMUM ((size_t)1 << 20)
 
-struct policy_file {
-    char *path;
-    json_t *rules; /* NULL: there is no such file */
-};
-struct policy {
-    struct policy_file files[2]; /* the site's, the home's */
-};
-
 /* ------------------------------------------------------------------- reading */
 
-static int unknown_key(const char *key, const char *const *known, size_t count, const char *where,
+int policy_unknown_key(const char *key, const char *const *known, size_t count, const char *where,
                        struct error **err) {
     OWN_BUFFER all = {0};
     for (size_t i = 0; i < count; i++)
@@ -32,14 +25,14 @@ static int unknown_key(const char *key, const char *const *known, size_t count, 
                 : error_hint(err, "the keys are: %s", buffer_text(&all));
 }
 
-static bool is_known(const char *key, const char *const *known, size_t count) {
+bool policy_is_known(const char *key, const char *const *known, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (text_equal(key, known[i]))
             return true;
     return false;
 }
 
-static int wrong_kind(const char *what, const char *kind, struct error **err) {
+int policy_wrong_kind(const char *what, const char *kind, struct error **err) {
     error_set(err, ERROR_INVALID, "\"%.100s\" must be %s", what, kind);
     return error_hint(err, "for example {\"allow_box_off\": false, \"networks\": [\"internet\"], "
                            "\"flavors\": {\"small\": {\"cpus\": 1, \"memory\": \"2GiB\"}}}");
@@ -48,22 +41,22 @@ static int wrong_kind(const char *what, const char *kind, struct error **err) {
 static int check_flavor(const char *name, json_t *flavor, struct error **err) {
     static const char *const keys[] = {"cpus", "memory", "gpus"};
     if (!json_is_object(flavor))
-        return wrong_kind(name, "an object", err);
+        return policy_wrong_kind(name, "an object", err);
     const char *key;
     json_t *value;
     json_object_foreach(flavor, key, value) {
         uint64_t bytes = 0;
-        if (!is_known(key, keys, ARRAY_SIZE(keys)))
-            return unknown_key(key, keys, ARRAY_SIZE(keys), "a flavor has an ", err);
+        if (!policy_is_known(key, keys, ARRAY_SIZE(keys)))
+            return policy_unknown_key(key, keys, ARRAY_SIZE(keys), "a flavor has an ", err);
         if (text_equal(key, "memory")) {
             if (!json_is_string(value) ||
                 text_parse_size(json_string_value(value), &bytes, NULL) < 0)
-                return wrong_kind(key, "a size such as \"2GiB\"", err);
+                return policy_wrong_kind(key, "a size such as \"2GiB\"", err);
         } else if (text_equal(key, "gpus")
                        ? !json_is_integer(value) || json_integer_value(value) < 0 ||
                              json_integer_value(value) > 1000
                        : !(json_number_value(value) > 0)) {
-            return wrong_kind(key, "a number", err);
+            return policy_wrong_kind(key, "a number", err);
         }
     }
     return 0;
@@ -74,33 +67,36 @@ static int check_rule(const char *key, json_t *value, struct error **err) {
     json_t *item;
     size_t i;
     if (text_equal(key, "allow_box_off"))
-        return json_is_boolean(value) ? 0 : wrong_kind(key, "true or false", err);
+        return json_is_boolean(value) ? 0 : policy_wrong_kind(key, "true or false", err);
     if (text_equal(key, "networks")) {
         if (!json_is_array(value))
-            return wrong_kind(key, "a list of names", err);
-        json_array_foreach(value, i, item) if (!json_is_string(item)) return wrong_kind(
+            return policy_wrong_kind(key, "a list of names", err);
+        json_array_foreach(value, i, item) if (!json_is_string(item)) return policy_wrong_kind(
             key, "a list of names", err);
         return 0;
     }
     if (text_equal(key, "function_timeout"))
         return json_integer_value(value) > 0 && json_integer_value(value) < 1000000
                    ? 0
-                   : wrong_kind(key, "a number of seconds", err);
+                   : policy_wrong_kind(key, "a number of seconds", err);
     if (!json_is_object(value))
-        return wrong_kind(key, "an object", err);
+        return policy_wrong_kind(key, "an object", err);
+    if (text_equal(key, "images"))
+        return policy_check_images(value, err);
     json_object_foreach(value, name, item) if (check_flavor(name, item, err) < 0) return -1;
     return 0;
 }
 
 static int check_rules(json_t *rules, struct error **err) {
-    static const char *const keys[] = {"allow_box_off", "networks", "flavors", "function_timeout"};
+    static const char *const keys[] = {"allow_box_off", "networks", "flavors", "function_timeout",
+                                       "images"};
     if (!json_is_object(rules))
-        return wrong_kind("all of it", "an object", err);
+        return policy_wrong_kind("all of it", "an object", err);
     const char *key;
     json_t *value;
     json_object_foreach(rules, key, value) {
-        if (!is_known(key, keys, ARRAY_SIZE(keys)))
-            return unknown_key(key, keys, ARRAY_SIZE(keys), "", err);
+        if (!policy_is_known(key, keys, ARRAY_SIZE(keys)))
+            return policy_unknown_key(key, keys, ARRAY_SIZE(keys), "", err);
         if (check_rule(key, value, err) < 0)
             return -1;
     }
@@ -272,5 +268,6 @@ char *policy_describe(const struct policy *policy, struct error **err) {
         }
     }
     buffer_append(&out, *join ? "" : "none");
+    policy_describe_images(policy, &out);
     return buffer_take(&out, err);
 }

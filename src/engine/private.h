@@ -218,10 +218,10 @@ int secret_identify(const struct engine *engine, const char *name, char text[SHA
                     struct error **err) MUST_CHECK;
 
 /* ----------------------------------------------------------------- images.c */
-/* {name: name@digest} of the images of all steps; ERROR_NOT_FOUND, with a hint, for one that is not
- * here. */
+/* {name: name@digest} of the images of all steps, `known` (or NULL) taken over; ERROR_NOT_FOUND,
+ * with a hint, for one that is not here. */
 json_t *images_pin(const struct engine *engine, const struct pipeline *pipeline,
-                   struct error **err) MUST_CHECK;
+                   const json_t *known, struct error **err) MUST_CHECK;
 /* What the step's image was pinned to; NULL: it has none. */
 const char *images_of(const struct run *run, const struct step *step);
 /* The digest in what an image was pinned to, or all of it. */

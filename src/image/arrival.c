@@ -92,9 +92,13 @@ static int check_config(const json_t *manifest, const json_t *config, struct err
 
 static int ask(const struct staging *staging, const struct arrival *arrival, struct error **err) {
     const struct image_options *options = staging->options;
+    /* what was verified once stays so: the digest is the same */
+    const char *signer = json_get_string(store_record(staging->store->index, arrival->digest),
+                                         "signer", arrival->signer);
     for (size_t i = 0; options->allow && i < arrival->reference_count; i++) {
         struct image_candidate candidate = {arrival->references[i], arrival->digest,
-                                            arrival->signer};
+                                            arrival->index_digest,
+                                            arrival->signer ? arrival->signer : signer};
         if (options->allow(options->context, &candidate, err) < 0)
             return -1;
     }
@@ -206,8 +210,8 @@ int arrival_take(struct staging *staging, const struct arrival *arrival, struct 
         return -1;
     const char *config_digest = json_get_string(json_object_get(manifest, "config"), "digest", "");
     OWN_JSON config = staging_json(staging, config_digest, err);
-    if (!config || check_config(manifest, config, err) < 0 || ask(staging, arrival, err) < 0 ||
-        store_read(store, err) < 0)
+    if (!config || check_config(manifest, config, err) < 0 || store_read(store, err) < 0 ||
+        ask(staging, arrival, err) < 0)
         return -1;
     bool known = store_record(store->index, arrival->digest) != NULL;
     recording.manifest = manifest;

@@ -37,6 +37,8 @@ struct image {
                         "Entrypoint", "Cmd", "User", "WorkingDir"…}} */
     uint64_t size;   /* bytes of its blobs */
     int64_t made;    /* wall ms when it came into the store */
+    char *index;     /* digest of the index of several machines' images that it was chosen from, or
+                        NULL: what a registry's tag may point to */
     char *signer;    /* how its signature was verified when it came, or NULL: it was not */
 };
 void image_release(struct image *image); /* what it holds; all-zero is fine */
@@ -94,9 +96,9 @@ char *image_pinned_name(const char *reference, const char *digest, struct error 
 
 /* What is about to come in, for whoever decides on it. */
 struct image_candidate {
-    const char *reference; /* normalized; NULL: it has no name */
-    const char *digest;
-    const char *signer; /* as in struct image */
+    const char *reference;      /* normalized; NULL: it has no name */
+    const char *digest;         /* NULL: not known yet, it is about to be asked for */
+    const char *index, *signer; /* as in struct image */
 };
 
 struct image_options {
@@ -114,6 +116,24 @@ struct image_options {
  * gets a list of {"reference" (null: none), "digest", "new"}. */
 int image_load(struct image_store *store, const char *path, const struct image_options *options,
                json_t **ret, struct error **err) MUST_CHECK;
+
+/* Where and how to ask for an image; all may be NULL. */
+struct image_source {
+    const char *credentials;  /* file of `skopeo login --authfile`, as Docker's config.json */
+    const char *certificates; /* folder with *.crt of who may have signed the registry's, and *.cert
+                                 and *.key to show it */
+    bool insecure;            /* speak without TLS, or with whoever answers */
+    const char *registry;     /* the domain that `mirrors` and `signatures` are of */
+    const json_t *mirrors;    /* places that are asked first: "mirror.example.org/hub" */
+    const char *signatures;   /* URL where its signatures lie */
+    const json_t *keys; /* files of the keys that must all have signed the image: gpg's, or PEM
+                           for sigstore's */
+    const char *signer; /* what to record when they did */
+};
+/* Pulls an image from a registry: by skopeo, which verifies digests and signatures. The digest that
+ * the registry knows is kept. *ret as of image_load(). */
+int image_pull(struct image_store *store, const char *reference, const struct image_source *source,
+               const struct image_options *options, json_t **ret, struct error **err) MUST_CHECK;
 
 /* ------------------------------------------------------------------ upkeep */
 

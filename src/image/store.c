@@ -16,6 +16,7 @@ void image_release(struct image *image) {
     memory_free(image->reference);
     memory_free(image->digest);
     memory_free(image->root);
+    memory_free(image->index);
     memory_free(image->signer);
     json_decref(image->config);
     *image = (struct image){0};
@@ -283,6 +284,9 @@ static int describe(struct image_store *store, const char *digest, struct image 
     ret->root = take(&root);
     ret->size = (uint64_t)json_get_integer(record, "size", 0);
     ret->made = json_get_integer(record, "made", 0);
+    ret->index = memory_copy_string(
+        json_string_value(json_array_get(json_object_get(record, "indexes"),
+                                         json_array_size(json_object_get(record, "indexes")) - 1)));
     ret->signer = memory_copy_string(json_get_string(record, "signer", NULL));
     return ret->digest ? 0 : error_set_memory(err);
 }
@@ -294,9 +298,13 @@ int store_resolve(struct image_store *store, const char *reference, const char *
     if (store_read(store, err) < 0)
         return -1;
     if (is_digest_beginning(reference)) {
-        *ret_name = memory_copy_string(reference);
-        return *ret_name ? find_beginning(store->index, reference, ret, err)
-                         : error_set_memory(err);
+        if (find_beginning(store->index, reference, ret, err) < 0)
+            return -1;
+        const json_t *record = *ret ? store_record(store->index, *ret) : NULL;
+        const json_t *first = json_array_get(json_object_get(record, "repositories"), 0);
+        *ret_name = *ret ? memory_format("%s@%s", json_string_value(first), *ret)
+                         : memory_copy_string(reference);
+        return *ret_name ? 0 : error_set_memory(err);
     }
     OWN_IMAGE_REFERENCE parts = {0};
     if (image_reference_parse(reference, &parts, err) < 0)

@@ -1,6 +1,8 @@
 /* MedPerf's container_config.yaml: its tasks become steps, mounted as MedPerf mounts them. */
 #include "pipeline/private-foreign.h"
 
+#include <fcntl.h>
+
 /* MedPerf's tasks; those of data preparation follow each other. */
 static const char *const tasks_known[] = {"prepare", "sanity_check", "statistics", "infer",
                                           "evaluate"};
@@ -36,6 +38,47 @@ static void check_top(struct loader *loader, const struct node *document) {
         node_error(&loader->trouble, document,
                    "a container config has a mapping of `tasks`, a workflow a list of `steps`",
                    "a container config needs `tasks`");
+}
+
+/* ----------------------------------------------------------------- image archives */
+
+/* What somebody has downloaded from a URL is used when it lies here under the URL's last name. */
+static const char *downloaded_file(struct loader *loader, const struct node *image) {
+    const char *url = loader_format(loader, "%.*s", (int)strcspn(image->text, "?#"), image->text);
+    const char *name = path_base_name(url);
+    char *path = *name ? join_to_source(loader, image->source, name) : NULL;
+    if (path && file_exists(AT_FDCWD, path))
+        return name;
+    node_error(&loader->trouble, image,
+               loader_format(loader, "download it to %s: then it is loaded from there",
+                             path ? path : "a file"),
+               "`%.200s` is not fetched from the network", image->text);
+    return NULL;
+}
+
+/* A path of our language: it begins with a dot or a slash. */
+static struct node *archive_image(struct loader *loader, const struct node *image) {
+    const char *text = scalar_text(loader, image, "image");
+    const char *file = text && strstr(text, "://") ? downloaded_file(loader, image) : text;
+    if (!file || *file == '/' || *file == '.')
+        return new_text(loader, image, file);
+    return new_text(loader, image, loader_format(loader, "./%s", file));
+}
+
+/* The image as the steps have it; NULL when it was reported. */
+static struct node *image_of(struct loader *loader, const struct node *document) {
+    struct node *type = node_get_value(document, "container_type");
+    struct node *image = node_get_value(document, "image");
+    const char *word = type && node_is_scalar(type) ? type->text : "DockerImage";
+    if (text_starts_with(word, "Encrypted")) {
+        node_error(&loader->trouble, type,
+                   "ask its owner for the image itself; `glovebox image load FILE` takes it, and "
+                   "here it is a DockerArchive or a SingularityFile",
+                   "an encrypted image needs a key that MedPerf hands out: it cannot be run here");
+        return NULL;
+    }
+    bool archive = text_equal(word, "DockerArchive") || text_equal(word, "SingularityFile");
+    return image && archive ? archive_image(loader, image) : image;
 }
 
 /* ---------------------------------------------------------------------- run_args */
@@ -135,7 +178,7 @@ static struct node *volumes_of(struct loader *loader, const struct node *tasks,
 /* -------------------------------------------------------------------------- steps */
 
 static struct node *make_step(struct loader *loader, const struct node *document,
-                              const struct node *key, const struct node *task) {
+                              struct node *image, const struct node *key, const struct node *task) {
     const struct node *tasks = node_get_value(document, "tasks");
     static const char *const sides[] = {"input_volumes", "output_volumes"};
     static const char *const keys[] = {"run_args", "input_volumes", "output_volumes"};
@@ -153,7 +196,7 @@ static struct node *make_step(struct loader *loader, const struct node *document
     struct node *step = new_mapping(loader, task), *mounts = new_mapping(loader, task);
     put_text(loader, &step, "id", key, key->text);
     put_text(loader, &step, "type", key, "container");
-    put(loader, &step, "image", node_get_value(document, "image"));
+    put(loader, &step, "image", image);
     put(loader, &step, "command", new_list(loader, task, 1)); /* the image's own */
     const struct node *arguments = node_get_value(task, "run_args");
     if (arguments && expect_kind(loader, arguments, NODE_MAPPING, "run_args"))
@@ -182,7 +225,8 @@ static bool is_known(const char *id) {
 }
 
 /* MedPerf's own tasks in MedPerf's order; all of them where none is MedPerf's. */
-static struct node *make_steps(struct loader *loader, const struct node *document) {
+static struct node *make_steps(struct loader *loader, const struct node *document,
+                               struct node *image) {
     const struct node *tasks = node_get_value(document, "tasks");
     struct node *steps = new_list(loader, tasks, tasks->count);
     bool any = false;
@@ -191,7 +235,8 @@ static struct node *make_steps(struct loader *loader, const struct node *documen
             if (!text_equal(tasks->keys[k]->text, tasks_known[i]))
                 continue;
             any = true;
-            struct node *step = make_step(loader, document, tasks->keys[k], tasks->values[k]);
+            struct node *step =
+                make_step(loader, document, image, tasks->keys[k], tasks->values[k]);
             const char *next = follower(tasks, tasks_known[i]);
             if (next)
                 put_text(loader, &step, "next", tasks->keys[k], next);
@@ -205,7 +250,7 @@ static struct node *make_steps(struct loader *loader, const struct node *documen
                 nearest_hint(loader, key->text, tasks_known, ARRAY_SIZE(tasks_known), NULL),
                 "task `%.100s` is none of MedPerf's and is left out", key->text);
         else if (!any)
-            push(steps, make_step(loader, document, key, tasks->values[k]));
+            push(steps, make_step(loader, document, image, key, tasks->values[k]));
     }
     return steps;
 }
@@ -215,8 +260,9 @@ struct node *translate_container_config(struct loader *loader, const struct node
     check_top(loader, document);
     if (tasks && !expect_kind(loader, tasks, NODE_MAPPING, "tasks"))
         return NULL;
-    struct node *steps = tasks ? make_steps(loader, document) : NULL;
-    if (!steps || !node_get_value(document, "image"))
+    struct node *image = image_of(loader, document);
+    struct node *steps = tasks ? make_steps(loader, document, image) : NULL;
+    if (!steps || !image)
         return NULL; /* other mistakes would follow from this one only */
     struct node *made = new_mapping(loader, document);
     put(loader, &made, "steps", steps);

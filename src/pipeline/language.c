@@ -99,7 +99,10 @@ const struct language_key language_keys[] = {
      "tool"},
     {"step", "args", "list of template or template", "Arguments of the tool.",
      "args: [--to, png, --size, \"${params.size}\"]", "tool"},
-    {"step", "image", "text", "The container image. Pinned by its digest when the run starts.",
+    {"step", "image", "text",
+     "The container image: a name in the home's store, or the path of an archive (it begins with "
+     "./, "
+     "../ or /), which is loaded. Pinned by its digest when the run is made.",
      "image: fnndsc/pl-med2img:1.1.12", "container"},
     {"step", "command", "list of template or template",
      "What runs. A list is the program and its arguments, each as it stands. A text is given to "

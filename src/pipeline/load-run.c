@@ -257,10 +257,23 @@ static void load_box(struct loader *loader, struct draft *draft) {
         ask_site(loader, draft, network, "network", step->network);
 }
 
+/* The same for this pipeline wherever it is read from: links in its path are resolved. */
+static const char *archive_path(struct loader *loader, const char *path) {
+    OWN_STRING file = path_resolve(loader->pipeline->path, NULL);
+    const char *own = file ? file : loader->pipeline->path;
+    path += text_starts_with(path, "./") ? 2 : 0;
+    if (*path == '/' || *own != '/')
+        return path;
+    return loader_format(loader, "%.*s%s", (int)(path_base_name(own) - own), own, path);
+}
+
 static void load_image(struct loader *loader, struct draft *draft) {
     const struct node *node = node_get_value(draft->node, "image");
     const struct pipeline_options *options = loader->options;
     const char *image = key_text(loader, draft->node, "image");
+    bool archive = image && (*image == '.' || *image == '/');
+    if (archive)
+        image = archive_path(loader, image);
     draft->step.image = image;
     if (options && !options->can_run_images)
         node_error(&loader->trouble, node ? node : draft->node,
@@ -269,7 +282,7 @@ static void load_image(struct loader *loader, struct draft *draft) {
                    draft_own_id(draft));
     if (!image)
         return;
-    if (!*image || strpbrk(image, " \t\n") || *image == '-' || strstr(image, "${")) {
+    if (!archive && (!*image || strpbrk(image, " \t\n") || *image == '-' || strstr(image, "${"))) {
         node_error(&loader->trouble, node, NULL, "`%.200s` is not the name of an image", image);
         return;
     }

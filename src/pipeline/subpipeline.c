@@ -122,6 +122,34 @@ static struct node *move_defaults(struct loader *loader, struct node *document, 
     return document;
 }
 
+/* The same of images that are files. */
+static struct node *move_images(struct loader *loader, struct node *document, const char *folder) {
+    const struct node *steps = node_get_value(document, "steps");
+    if (!steps || steps->kind != NODE_LIST)
+        return document;
+    struct node *list = node_new(loader->arena, steps, NODE_LIST);
+    if (list)
+        list->values = loader_allocate(loader, steps->count * sizeof(struct node *));
+    for (size_t i = 0; list && list->values && i < steps->count; i++) {
+        struct node *step = steps->values[i];
+        const struct node *image =
+            step->kind == NODE_MAPPING ? node_get_value(step, "image") : NULL;
+        if (image && image->kind == NODE_STRING && *image->text == '.') {
+            OWN_STRING moved = path_join(folder, image->text);
+            bool outside = moved && *moved != '/' && *moved != '.';
+            const char *text = moved ? loader_format(loader, outside ? "./%s" : "%s", moved) : NULL;
+            struct node *value = text ? node_new_string(loader->arena, image, text) : NULL;
+            step = value ? node_with(loader->arena, step, "image", value) : NULL;
+        }
+        loader->trouble.no_memory = loader->trouble.no_memory || !step;
+        list->values[list->count++] = step ? step : steps->values[i];
+        list->weight += list->values[i]->weight;
+    }
+    document = list && list->values ? node_with(loader->arena, document, "steps", list) : NULL;
+    loader->trouble.no_memory = loader->trouble.no_memory || !document;
+    return document;
+}
+
 static struct node *inline_document(struct loader *loader, struct node *document,
                                     const struct chain *chain);
 
@@ -156,6 +184,7 @@ static struct node *read_subpipeline(struct loader *loader, const struct node *n
     if (folder && *folder) {
         document = move_defaults(loader, document, "inputs", folder);
         document = document ? move_defaults(loader, document, "params", folder) : NULL;
+        document = document ? move_images(loader, document, folder) : NULL;
     }
     struct chain inner = {chain, whole, chain->depth + 1};
     return document ? inline_document(loader, document, &inner) : NULL;

@@ -21,19 +21,20 @@ class ContainerLab(Lab):
     """A Lab that loads images."""
     owner = (os.geteuid(), os.getegid())
 
-    def load(self, image, name=None):
-        """Loads what the folder test/images/IMAGE describes, under its own name or another."""
+    def build(self, image, name=None):
+        """An archive of what test/images/IMAGE describes, under its own name or another."""
         archive = self.folder / ('%s.tar' % image)
         image_builder.build_described(str(IMAGES / image), str(archive), name=name)
-        self.glovebox('image', 'load', archive)
         return archive
+
+    def load(self, image, name=None):
+        self.glovebox('image', 'load', self.build(image, name))
 
     def load_made(self, name, files=None, config=None, **more):
         """Loads an image that is described here."""
         archive = self.folder / 'made.tar'
         image_builder.build_archive(str(archive), name, files, config, **more)
         self.glovebox('image', 'load', archive)
-        return archive
 
 
 class OrdinaryLab(ContainerLab):

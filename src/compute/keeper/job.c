@@ -120,6 +120,7 @@ void job_start(struct keeper *keeper, struct entry *entry, const struct launch_m
         if (job->pid > 0) {
             entry->record.pid = job->pid;
             entry->job = job;
+            output_watch(keeper, job, launch);
             return;
         }
     }
@@ -242,6 +243,7 @@ static void finish(struct keeper *keeper, struct job *job, int status, const str
     group_kill(keeper->groups, &job->group);
     group_remove(keeper->groups, &job->group);
     finish_log(job);
+    output_release(job);
     judge(job, status, out_of_memory, record);
     record->sandbox = job->sandbox | outcome->sandbox;
     finish_entry(keeper, job->entry);
@@ -361,8 +363,10 @@ int64_t job_tick(struct keeper *keeper, int64_t now) {
     for (size_t i = 0; i < keeper->running_count; i++) {
         struct job *job = &keeper->jobs[keeper->running[i]];
         watch_time(keeper, job, now);
-        if (tick)
+        if (tick) {
             watch_log(keeper, job);
+            output_check(keeper, job, now);
+        }
         next = job->deadline < next ? job->deadline : next;
         next = job->kill_at < next ? job->kill_at : next;
         next = job->note_at < next ? job->note_at : next;

@@ -28,6 +28,7 @@ struct outcome {
     char subject[56];      /* STAGE_RUNTIME: what it says */
     uint64_t peak_memory;
     int64_t cpu_user, cpu_system;
+    uint64_t walk_of, walk_bytes, walk_files; /* output.c: the last look at its work folder */
 };
 
 /* A launch message taken apart; points into the message. */
@@ -67,6 +68,13 @@ struct job {
     bool log_lent, log_trimmed, killed;
     struct cgroup group;
     int network; /* the box's net namespace, -1: none of ours */
+    struct {
+        char *folder; /* owned; NULL: not watched */
+        uint64_t bytes, files;
+        uint64_t number; /* of the look under way, or of the next */
+        int64_t look_at;
+        bool looking;
+    } output;
 };
 
 /* A name that the keeper answers for, from launch to forget. */
@@ -115,6 +123,7 @@ struct keeper {
     char *output;
     size_t output_size, output_sent, output_capacity;
     int64_t next_tick;
+    uint64_t walks; /* numbers of looks at work folders */
     struct sock_fprog filter;
     const char *runtime; /* KEEPER_CONTAINER: the path of crun */
     struct box *box;
@@ -171,6 +180,12 @@ void job_end_strays(void);
 /* --- log.c --- */
 /* Drops the middle of a log that outgrew its bound. -1 when it cannot be kept within it. */
 int log_trim(struct job *job);
+
+/* --- output.c --- */
+/* From now on the job's work folder is kept within its bounds by output_check(), each tick. */
+void output_watch(struct keeper *keeper, struct job *job, const struct launch *launch);
+void output_check(struct keeper *keeper, struct job *job, int64_t now);
+void output_release(struct job *job);
 
 /* --- main.c --- */
 /* Sends a record to the driver; drops the driver when it does not read. */

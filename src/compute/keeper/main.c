@@ -135,6 +135,11 @@ static void handle_launch(struct keeper *keeper, const struct launch_message *me
     if (message->header.size < sizeof(*message) || !name_is_valid(message->name))
         return;
     struct entry *entry = journal_find(&keeper->journal, message->name);
+    if (!entry) { /* its name was in use at the first pass, and has been forgotten since */
+        register_launch(keeper, message);
+        keeper->journal_failed = journal_commit(&keeper->journal) < 0;
+        entry = journal_find(&keeper->journal, message->name);
+    }
     if (!entry) {
         struct record full = {.type = RECORD_EXITED,
                               .cause = CAUSE_NOT_STARTED,

@@ -24,6 +24,7 @@
 #define DEFAULT_SHARED    ((uint64_t)64 << 20)
 #define DEFAULT_SCRATCH   ((uint64_t)1 << 30)
 #define DEFAULT_PROCESSES 4096
+#define DEFAULT_FILES     1000000
 #define DEFAULT_GRACE     10000
 #define BOX_USER          65534 /* who a boxed task is when the caller is root */
 
@@ -94,7 +95,9 @@ enum remark {
     REMARK_KEEPER_DIED,  /* cause LOST */
     REMARK_LOG_OVERFLOW, /* stopped: its log grew without bound and could not be trimmed */
     REMARK_LOG_TRIMMED,  /* the middle of the log was dropped */
-    REMARK_MEMORY_LIMIT  /* out of memory: the job's own limit */
+    REMARK_MEMORY_LIMIT, /* out of memory: the job's own limit */
+    REMARK_OUTPUT_SIZE,  /* cause OUTPUT: it left more bytes than it may */
+    REMARK_OUTPUT_FILES  /* or more files */
 };
 
 struct record {
@@ -182,6 +185,7 @@ struct launch_message {
     uint64_t cpu_quota; /* microseconds in each 100 ms, 0: no limit */
     uint64_t memory, shared_memory, scratch, log_maximum;
     uint64_t processes;
+    uint64_t output, output_files; /* of its work folder */
     int64_t timeout, grace;
     /* Of a container: who the image's user is, and where in the configuration its keeper has to
      * write whose files are that user's: HOST_ID_SIZE blanks each. */

@@ -1,8 +1,8 @@
 /*
  * A task that tries to get out of its box. Each attempt prints "name: refused" or "name:
  * POSSIBLE"; the test reads the lines. Statically linked, so that it needs nothing of the box.
- *   hostile SECRET PORT INPUT: a host file that must be unreachable, a port where the host
- *   listens, and a read-only folder of the box.
+ *   hostile SECRET PORT INPUT OUTPUT: a file of the home that must be unreachable, a port where the
+ *   host listens, and a read-only and a writable folder of the box.
  */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -132,6 +132,60 @@ static void try_files(const char *secret, const char *input) {
     try_open("see cgroups", "/sys/fs/cgroup", O_RDONLY);
 }
 
+static int connect_by_path(const char *home, const char *name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/compute/process/%s.socket", home,
+                   name);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int bad = connect(fd, (struct sockaddr *)&address, sizeof(address));
+    close(fd);
+    return bad;
+}
+
+/* The keepers, which would start anything for whoever reaches them. */
+static void try_keepers(const char *secret) {
+    char home[512];
+    (void)snprintf(home, sizeof(home), "%s", secret);
+    *strrchr(home, '/') = '\0';
+    try_call("speak to the keeper of boxes", connect_by_path(home, "box"));
+    try_call("speak to the keeper of containers", connect_by_path(home, "container"));
+}
+
+static void try_outputs(const char *secret, const char *output) {
+    char path[512];
+    (void)snprintf(path, sizeof(path), "%s/../../escaped", output);
+    try_open("write above the output", path, O_WRONLY | O_CREAT);
+    (void)snprintf(path, sizeof(path), "%s/link", output);
+    if (symlink(secret, path) < 0)
+        printf("cannot plant a link\n");
+    try_open("follow a link that it planted", path, O_RDONLY);
+    try_open("write through it", path, O_WRONLY);
+    (void)unlink(path);
+    (void)snprintf(path, sizeof(path), "%s/device", output);
+    try_call("leave a device", mknod(path, S_IFCHR | 0666, 0x0101));
+    (void)snprintf(path, sizeof(path), "%s/program", output);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0755);
+    if (fd < 0)
+        printf("cannot write an output\n");
+    try_call("leave a set-uid program", chmod(path, 04755));
+    try_call("leave one by its descriptor", fchmod(fd, 04755));
+    try_call("leave one by fchmodat2", syscall(452, AT_FDCWD, path, 04755, 0));
+    (void)unlink(path);
+    try_call("create one", open(path, O_RDWR | O_CREAT | O_CLOEXEC, 04755));
+    try_call("create one by creat", creat(path, 04755));
+    unsigned long long how[3] = {O_RDWR | O_CREAT, 04755, 0};
+    try_call("create one by openat2", syscall(437, AT_FDCWD, path, how, sizeof(how)));
+    (void)unlink(path);
+}
+
+static void try_without_end(void) {
+    int count = 0;
+    while (count < 100000 && open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0)
+        count++;
+    tell("open files without end", count == 100000);
+    (void)close_range(3, ~0u, 0);
+}
+
 static int connect_to(const char *address, int port) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -206,7 +260,7 @@ static void try_kernel(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4)
+    if (argc != 5)
         return 2;
     try_processes();
     try_files(argv[1], argv[3]);
@@ -214,7 +268,10 @@ int main(int argc, char **argv) {
     try_init();
     try_network((int)strtol(argv[2], NULL, 10));
     try_kernel();
+    try_keepers(argv[1]);
+    try_outputs(argv[1], argv[4]);
     try_privileges();
+    try_without_end();
     printf("done\n");
     return 0;
 }

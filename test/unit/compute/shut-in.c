@@ -130,12 +130,13 @@ static void attack(struct bed *bed, bool unmappable) {
     /* sysfs cannot show other owners: the task has to run as the caller */
     struct compute_mount mounts[] = {{.source = program, .target = "/hostile"},
                                      {.source = input, .target = "/input"},
+                                     {.source = bed->work, .target = "/output", .writable = true},
                                      {.source = "/sys/devices", .target = "/devices"}};
-    const char *const arguments[] = {"/hostile", secret, port_text, "/input", NULL};
+    const char *const arguments[] = {"/hostile", secret, port_text, "/input", "/output", NULL};
     struct job job = {.name = "hostile",
                       .arguments = arguments,
                       .mounts = mounts,
-                      .mount_count = unmappable ? 3 : 2,
+                      .mount_count = unmappable ? 4 : 3,
                       .work = bed->work,
                       .log = bed->log,
                       .box = BOX_SEALED};
@@ -153,7 +154,8 @@ static void attack(struct bed *bed, bool unmappable) {
             printf("# %s\n", line);
     }
     CHECK(!strstr(bed_log(bed), "POSSIBLE"));
-    CHECK(refused >= 70);
+    CHECK(refused >= 84);
+    CHECK(!strstr(bed_log(bed), "cannot"));
     CHECK(text_ends_with(bed_log(bed), "\ndone\n"));
     close(abstract);
 }
@@ -275,6 +277,96 @@ TEST(scratch_and_shared_memory_are_bounded) {
     CHECK(strstr(log, "4194304\n"));
     CHECK(!strstr(log, "20971520\n"));
     CHECK(strstr(log, "bounded\n"));
+    bed_remove(&bed);
+}
+
+TEST(output_is_bounded) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct compute_mount mount = {.source = bed.work, .target = "/out", .writable = true};
+    struct job job = shut_in(&bed, "bytes",
+                             SHELL("mkdir /out/deep; chmod 0 /out/deep; i=0; while :; do "
+                                   "i=$((i+1)); head -c 1000000 /dev/zero >/out/$i; done"));
+    job.mounts = &mount;
+    job.mount_count = 1;
+    job.limits.output = 16 << 20;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_OUTPUT);
+    CHECK(strstr(report->detail, "beyond the bytes"));
+    REQUIRE(tree_remove(AT_FDCWD, bed.work, NULL) == 0 && mkdir(bed.work, 0755) == 0);
+    job = shut_in(&bed, "files",
+                  SHELL("i=0; while mkdir -p /out/a/$i && touch /out/a/$i/x; do "
+                        "[ $i -lt 900 ] && i=$((i+1)); done"));
+    job.mounts = &mount;
+    job.mount_count = 1;
+    job.limits.output_files = 500;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_OUTPUT);
+    CHECK(strstr(report->detail, "beyond the files"));
+    job = shut_in(&bed, "modest", SHELL("sleep 1.5; echo x >/out/x"));
+    job.mounts = &mount;
+    job.mount_count = 1;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    bed_remove(&bed);
+}
+
+TEST(a_log_is_bounded) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job = shut_in(&bed, "chatty",
+                             SHELL("echo first; i=0; while [ $i -lt 30 ]; do i=$((i+1)); "
+                                   "head -c 10485760 /dev/zero; done; echo last"));
+    job.log_maximum = 1 << 20;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    CHECK(strstr(report->detail, "the middle of its log was dropped"));
+    struct stat status;
+    REQUIRE(stat(bed.log, &status) == 0);
+    CHECK(status.st_blocks * 512 < 3 << 20);
+    bed_remove(&bed);
+}
+
+/* What a task writes about its end is not what is believed. */
+TEST(nobody_tells_his_own_end) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct compute_mount mount = {.source = bed.work, .target = "/out", .writable = true};
+    struct job job = shut_in(&bed, "liar",
+                             SHELL("for f in exit status box.journal container.journal pid log; do "
+                                   "echo 0 >/out/$f; done; exit 9"));
+    job.mounts = &mount;
+    job.mount_count = 1;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_EXIT);
+    CHECK_INTEGER(report->exit_code, 9);
+    bed_remove(&bed);
+}
+
+TEST(a_new_program_finds_running_and_ended_jobs) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct compute_mount mount = {.source = bed.work, .target = "/out", .writable = true};
+    struct job job = shut_in(&bed, "short", SHELL("exit 3"));
+    REQUIRE(bed_launch(&bed, &job));
+    job = shut_in(&bed, "long", SHELL("until [ -e /out/go ]; do sleep 0.05; done; exit 4"));
+    job.mounts = &mount;
+    job.mount_count = 1;
+    REQUIRE(bed_launch(&bed, &job));
+    REQUIRE(bed_wait(&bed, 1, 10000));
+    bed_close(&bed);
+    REQUIRE(bed_open(&bed));
+    CHECK_INTEGER(bed.driver->find(bed.compute, "short"), JOB_EXITED);
+    CHECK_INTEGER(bed.driver->find(bed.compute, "long"), JOB_RUNNING);
+    REQUIRE(write_text(bed.work, "go", "", 0644));
+    REQUIRE(bed_wait(&bed, 3, 10000));
+    CHECK_INTEGER(bed.reports[1].exit_code, 3);
+    CHECK_INTEGER(bed.reports[2].exit_code, 4);
     bed_remove(&bed);
 }
 

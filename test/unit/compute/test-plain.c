@@ -218,6 +218,20 @@ TEST(capacity) {
 
 TAP_MAIN
 
+TEST(a_name_may_be_used_again_once_it_is_forgotten) {
+    struct bed bed;
+    REQUIRE(bed_make(&bed));
+    struct job job = bed_shell(&bed, "again", SHELL("exit 3"));
+    REQUIRE(bed_run(&bed, &job));
+    bed.driver->forget(bed.compute, "again"); /* read by the keeper together with the launch */
+    job = bed_shell(&bed, "again", SHELL("exit 4"));
+    REQUIRE(bed_launch(&bed, &job));
+    REQUIRE(bed_wait(&bed, 2, 20000));
+    CHECK_INTEGER(bed.reports[1].cause, CAUSE_EXIT);
+    CHECK_INTEGER(bed.reports[1].exit_code, 4);
+    bed_remove(&bed);
+}
+
 TEST(a_job_after_another_waits_for_its_end) {
     struct bed bed;
     REQUIRE(bed_make(&bed));

@@ -91,7 +91,7 @@ rollback_to_brain_extract() {
     need "$brain_review/finalized/$brain"
     mkdir -p "$staging/corrected"
     cp "$brain_review/finalized/$brain" "$staging/corrected/"
-    rm -r "$tumor_review" "$brain_review" "$staging/$mask" "labels/baseline/${partition:?}"
+    rm -r "$tumor_review" "$brain_review" "${staging:?}/$mask" "labels/baseline/$partition"
 }
 segmentation_comparison() {
     need "$tumor_review/finalized/$mask" "labels/baseline/$partition/$mask"

@@ -1,0 +1,110 @@
+"""Steps that run in container images: what a run pins, reuses and tells of them."""
+import json
+import os
+
+import pytest
+
+from container_support import containers  # noqa: F401 (a fixture)
+
+SAY = '''
+name: say
+outputs: {said: say/said}
+steps:
+  - {id: say, image: "example.org/say:1", command: [one, two words]}
+'''
+
+
+def load_say(lab, text):
+    """An image whose entry point writes `text` and its arguments."""
+    lab.load_made('example.org/say:1', {
+        'say': '#!/bin/sh\necho %s "$#" "$@" > /out/said\n' % text}, {'Entrypoint': ['/say']})
+
+
+def said(lab):
+    return (lab.folder_of() / 'outputs' / 'said').read_text()
+
+
+def test_an_image_is_known_by_its_digest(containers):
+    """A name that points to another image makes other work; the first image makes the first."""
+    load_say(containers, 'first')
+    containers.run(SAY)
+    assert said(containers) == 'first 2 one two words\n'
+    first = containers.run_record()['images']['example.org/say:1']
+    assert first.startswith('example.org/say@sha256:')
+    load_say(containers, 'second')
+    containers.run(SAY)
+    assert said(containers) == 'second 2 one two words\n'
+    second = containers.run_record()['images']['example.org/say:1']
+    why = containers.why('say')
+    assert 'image changed' in why
+    assert first.split('@')[1][:19] in why and second.split('@')[1][:19] in why
+    load_say(containers, 'first')
+    containers.run(SAY)
+    assert containers.states() == {'say': 'reused'}
+    graph = json.loads((containers.folder_of() / 'ro-crate-metadata.json').read_text())['@graph']
+    (image,) = [entity for entity in graph if entity['@type'] == 'ContainerImage']
+    assert 'sha256:' + image['sha256'] == first.split('@')[1]
+
+
+def test_a_run_keeps_its_image(containers):
+    """Whatever its name means by the time that the run goes on, and nobody removes it."""
+    load_say(containers, 'first')
+    containers.run(SAY.replace('steps:\n', 'steps:\n  - {id: ask, type: manual_approval}\n')
+                   .replace('two words]', 'two words], needs: [ask]'), status=4)
+    digest = containers.run_record()['images']['example.org/say:1'].split('@')[1]
+    load_say(containers, 'second')
+    containers.glovebox('image', 'gc')
+    said_no = containers.glovebox('image', 'remove', digest, status=1).stderr
+    assert 'in use by a run that is not over' in said_no
+    containers.glovebox('decide', 'last', 'ask', 'approve')
+    containers.wait_for_run('succeeded')
+    assert said(containers) == 'first 2 one two words\n'
+    containers.glovebox('image', 'gc')
+    assert digest not in containers.glovebox('image', 'list', '--json').stdout
+
+
+def test_an_image_that_is_gone_is_told(containers):
+    load_say(containers, 'first')
+    containers.run(SAY.replace('two words]', 'two words], out: [none]'), status=1)
+    containers.glovebox('image', 'remove', 'example.org/say:1')
+    done = containers.glovebox('retry', 'last', status=1)
+    task = containers.record()['say']
+    assert task['cause'] == 'image_not_found'
+    assert 'glovebox image' in task['attempts'][-1]['detail'], done.stderr
+
+
+@pytest.mark.parametrize('step, expected', [
+    ('', ['/own', 'default']),
+    ('command: [given, "${params.x}"]', ['/own', 'given', 'a b']),
+    ('entrypoint: /other', ['/other']),
+    ('entrypoint: [/other, "${params.x}"], command: [given]', ['/other', 'a b', 'given']),
+    ('command: "sh -c true"', ['/own', 'sh', '-c', 'true']),
+])
+def test_entry_point_and_command(containers, step, expected):
+    """As Docker has it: another entry point takes the image's own command away."""
+    tell = '#!/bin/sh\nfor word in "$0" "$@"; do echo "$word"; done > /out/words\n'
+    containers.load_made('example/words', {'own': tell, 'other': tell},
+                         {'Entrypoint': ['/own'], 'Cmd': ['default']})
+    containers.run('name: p\nparams: {x: {default: a b}}\nsteps:\n'
+                   '  - {id: a, image: example/words%s}\n' % (', ' + step if step else ''))
+    assert containers.output('a', 'words').splitlines() == expected
+
+
+def test_surroundings_are_the_image_s(containers):
+    """Its variables, its folder; the step's own variables go first."""
+    containers.load_made('example/env', {'work/here': ''}, {
+        'Env': ['PATH=/bin:/mine', 'COLOUR=red', 'SIZE=big'], 'WorkingDir': '/work',
+        'Cmd': ['/bin/sh', '-c', '{ pwd; ls; echo $PATH $COLOUR $SIZE $LANG; } > $GLOVEBOX_OUT/x']})
+    containers.run('name: p\nsteps:\n  - {id: a, image: example/env, env: {COLOUR: blue}}\n')
+    assert containers.output('a', 'x').splitlines() == ['/work', 'here', '/bin:/mine blue big']
+
+
+def test_outputs_belong_to_the_caller(containers):
+    """Whoever the image says that it runs as."""
+    containers.load_made('example/user', config={
+        'User': '1234:567', 'Cmd': ['/bin/sh', '-c', 'id -u > /out/x && mkdir /out/y']})
+    containers.run('name: p\nsteps:\n  - {id: a, image: example/user}\n')
+    folder = containers.output_folder('a')
+    assert (folder / 'x').read_text() == '1234\n'
+    for path in (folder / 'x', folder / 'y'):
+        assert (path.stat().st_uid, path.stat().st_gid) == (os.geteuid(), os.getegid())
