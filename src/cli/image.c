@@ -59,6 +59,17 @@ void text_append_digest(struct buffer *out, const char *digest) {
     buffer_format(out, "%.19s", digest);
 }
 
+json_t *image_needed(const struct invocation *invocation, struct error **err) {
+    OWN_ENGINE engine = NULL;
+    OWN_ERROR problem = NULL;
+    if (session_open(invocation, SESSION_ASK, &engine, &problem) == 0)
+        return engine_images_needed(engine, err);
+    if (problem && problem->code == ERROR_NOT_FOUND)
+        return json_array();
+    error_move(err, take(&problem));
+    return NULL;
+}
+
 /* ---------------------------------------------------------------------- load */
 
 int image_report_added(const struct invocation *invocation, const json_t *loaded,
@@ -154,7 +165,7 @@ static int list(const struct invocation *invocation, struct error **err) {
     OWN_IMAGE_SESSION session = {0};
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON needed = engine_images_needed(session.home, err);
+    OWN_JSON needed = image_needed(invocation, err);
     OWN_JSON images = needed ? image_list(session.store, err) : NULL;
     OWN_BUFFER out = {0};
     size_t i, width = 20;
@@ -287,7 +298,7 @@ static int show(const struct invocation *invocation, struct error **err) {
     OWN_IMAGE_SESSION session = {0};
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON needed = engine_images_needed(session.home, err);
+    OWN_JSON needed = image_needed(invocation, err);
     OWN_JSON image = needed ? image_show(session.store, given_argument(invocation, 0), err) : NULL;
     if (!image || complete(image, needed, err) < 0 || add_verdict(&session, image, err) < 0)
         return -1;
