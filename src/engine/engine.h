@@ -280,6 +280,8 @@ struct gc_report {
  * `older_than` ms. Recipes and digests stay, so that a later run still knows what is unchanged. */
 int engine_gc(struct engine *engine, int64_t older_than, bool dry_run, struct gc_report *ret,
               struct error **err) MUST_CHECK;
+/* Digests of the images that runs need which are not over. */
+json_t *engine_images_needed(struct engine *engine, struct error **err) MUST_CHECK;
 /* Removes a finished run, its logs and its record. */
 int engine_remove(struct engine *engine, const char *run, bool dry_run, struct gc_report *ret,
                   struct error **err) MUST_CHECK;
