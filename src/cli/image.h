@@ -9,6 +9,7 @@
 /* A command on the store of the home. */
 struct image_session {
     const struct invocation *invocation;
+    char *home;
     struct image_store *store;
     struct policy *policy;
     struct terminal terminal; /* standard error */

@@ -2,6 +2,8 @@
  * however long that takes and wherever a name points meanwhile. */
 #include "private.h"
 
+#include <fcntl.h>
+
 /* The name must be known to the driver now; what it is pinned to goes into `images`. */
 static int pin(const struct engine *engine, const struct step *step, json_t *images,
                struct error **err) {
@@ -10,7 +12,8 @@ static int pin(const struct engine *engine, const struct step *step, json_t *ima
     if (!engine->driver || !engine->driver->pin)
         return error_set(err, ERROR_UNSUPPORTED, "step %s: nothing here runs images", step->id);
     OWN_STRING pinned = NULL;
-    if (engine->driver->pin(engine->home, step->image, &pinned, err) < 0)
+    if (engine->driver->pin(engine->home, step->image, &pinned, err) < 0 ||
+        policy_check_pinned(engine->policy, engine->home, step->image, pinned, err) < 0)
         return error_wrap(err, "step %s", step->id);
     return json_object_set_new(images, step->image, json_string(pinned)) < 0 ? error_set_memory(err)
                                                                              : 0;
@@ -33,21 +36,30 @@ const char *images_of(const struct run *run, const struct step *step) {
     return step->image ? json_get_string(run->images, step->image, step->image) : NULL;
 }
 
-const char *images_digest(const char *pinned) {
-    const char *at = pinned ? strrchr(pinned, '@') : NULL;
-    return at ? at + 1 : pinned;
-}
-
-json_t *engine_images_needed(struct engine *engine, struct error **err) {
-    OWN_JSON needed = json_array();
+json_t *engine_images_needed(const char *home, struct error **err) {
+    OWN_JSON digests = json_array();
+    OWN_STRING database = path_join(home, "glovebox.db");
+    if (!digests || !database) {
+        error_set_memory(err);
+        return NULL;
+    }
+    if (!file_exists(AT_FDCWD, database))
+        return take(&digests);
+    OWN_ENGINE engine = NULL;
+    struct engine_options options = {.home = home};
+    if (engine_open(&options, &engine, err) < 0)
+        return NULL;
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT DISTINCT j.value FROM run, json_each(run.images) j "
                                 "WHERE run.state < ?",
                                 "i", (int64_t)RUN_SUCCEEDED);
     int more = rows ? 1 : -1;
-    while (needed && more > 0 && (more = rows_next(rows, err)) > 0)
-        json_array_append_new(needed, json_string(images_digest(rows_text(rows, 0))));
-    if (!needed)
-        error_set_memory(err);
-    return more < 0 ? NULL : take(&needed);
+    while (more > 0 && (more = rows_next(rows, err)) > 0)
+        json_array_append_new(digests, json_string(images_digest(rows_text(rows, 0))));
+    return more < 0 ? NULL : take(&digests);
+}
+
+const char *images_digest(const char *pinned) {
+    const char *at = pinned ? strrchr(pinned, '@') : NULL;
+    return at ? at + 1 : pinned;
 }
