@@ -1,6 +1,8 @@
-/* What this machine can do. Not by looking for signs: a box is made and run, with every limit
- * asked for, and the report says what was to be had. */
+/* What this machine can do. Not by looking for signs: a box and a container are made and run, with
+ * every limit asked for, and the reports say what was to be had. */
+#include "compute/private-drivers.h"
 #include "compute/private-link.h"
+#include "compute/private-oci.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,11 +10,14 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-enum { CHECKS_MAXIMUM = 32, PATIENCE_MS = 3000 };
+enum { CHECKS_MAXIMUM = 32, PATIENCE_MS = 3000, PROBE_EXIT = 2 };
+
+#define TRIAL_IMAGE "trial@sha256:0"
 
 struct trial {
     bool ended;
     enum cause cause;
+    int exit_code;
     char detail[256], sandbox[512];
 };
 
@@ -44,27 +49,60 @@ void compute_checks_release(struct compute_checks *checks) {
 
 /* ---------------------------------------------------------------------- the trial */
 
+struct trials {
+    struct trial box, container;
+    bool with_container; /* there is a crun */
+};
+
 static void on_exited(void *context, const struct exit_report *report) {
-    struct trial *trial = context;
+    struct trials *trials = context;
+    struct trial *trial = text_equal(report->name, "box") ? &trials->box : &trials->container;
     trial->ended = true;
     trial->cause = report->cause;
+    trial->exit_code = report->exit_code;
     (void)snprintf(trial->detail, sizeof(trial->detail), "%s", report->detail);
     (void)snprintf(trial->sandbox, sizeof(trial->sandbox), "%s", report->sandbox);
 }
 
 static void on_troubled(void *context, const char *message) {
-    struct trial *trial = context;
-    (void)snprintf(trial->detail, sizeof(trial->detail), "%s", message);
+    struct trials *trials = context;
+    (void)snprintf(trials->box.detail, sizeof(trials->box.detail), "%s", message);
 }
 
 static void on_late(uv_timer_t *timer) {
     *(bool *)timer->data = true;
 }
 
-static int launch_trial(struct compute *compute, const char *folder, struct error **err) {
+/* The smallest of images: a program that needs nothing, which the keeper is. */
+static int make_image(struct compute *compute, const char *folder, struct error **err) {
+    OWN_STRING root = path_join(folder, "rootfs");
+    OWN_STRING probe = path_join(folder, "rootfs/probe");
+    OWN_STRING keeper = link_keeper_path(err);
+    if (!root || !probe || !keeper)
+        return keeper ? error_set_memory(err) : -1;
+    if (directory_make(AT_FDCWD, root, 0755, err) < 0 ||
+        file_copy(AT_FDCWD, keeper, AT_FDCWD, probe, 0755, err) < 0)
+        return -1;
+    return oci_add_image(process_oci(compute), TRIAL_IMAGE, root, err);
+}
+
+static int launch_container(struct compute *compute, const char *folder, struct error **err) {
+    static const char *const arguments[] = {"/probe", NULL};
+    struct job job = {.name = "container",
+                      .image = TRIAL_IMAGE,
+                      .arguments = arguments,
+                      .work = folder,
+                      .box = BOX_SEALED};
+    if (make_image(compute, folder, err) < 0)
+        return -1;
+    return compute_driver("process")->launch(compute, &job, err);
+}
+
+static int launch_trials(struct compute *compute, const char *folder, bool with_container,
+                         struct error **err) {
     static const char *const arguments[] = {"true", NULL};
     struct compute_mount mount = {.source = folder, .target = "/mounted"};
-    struct job job = {.name = "examine",
+    struct job job = {.name = "box",
                       .arguments = arguments,
                       .work = folder,
                       .mounts = &mount,
@@ -72,39 +110,46 @@ static int launch_trial(struct compute *compute, const char *folder, struct erro
                       .limits = {.cpus = 1, .memory = (uint64_t)64 << 20, .processes = 16},
                       .box = BOX_SEALED};
     const struct driver *driver = compute_driver("process");
-    if (driver->launch(compute, &job, err) < 0)
+    if (driver->launch(compute, &job, err) < 0 ||
+        (with_container && launch_container(compute, folder, err) < 0))
         return -1;
     return driver->flush(compute, err);
 }
 
-static int run_trial(uv_loop_t *loop, const char *folder, struct trial *trial, struct error **err) {
+static bool all_ended(const struct trials *trials) {
+    return trials->box.ended && (trials->container.ended || !trials->with_container);
+}
+
+static int run_trials(uv_loop_t *loop, const char *folder, struct trials *trials,
+                      struct error **err) {
     const struct driver *driver = compute_driver("process");
     struct compute_host host = {.loop = loop,
                                 .home = folder,
-                                .context = trial,
+                                .context = trials,
                                 .exited = on_exited,
                                 .troubled = on_troubled};
     struct compute *compute;
     if (driver->open(&host, &compute, err) < 0)
         return -1;
-    int bad = launch_trial(compute, folder, err);
+    int bad = launch_trials(compute, folder, trials->with_container, err);
     bool late = false;
     uv_timer_t timer;
     (void)uv_timer_init(loop, &timer);
     timer.data = &late;
     (void)uv_timer_start(&timer, on_late, PATIENCE_MS, 0);
-    while (!bad && !trial->ended && !late)
+    while (!bad && !all_ended(trials) && !late)
         (void)uv_run(loop, UV_RUN_ONCE);
     uv_close((uv_handle_t *)&timer, NULL);
-    driver->forget(compute, "examine");
+    driver->forget(compute, "box");
+    driver->forget(compute, "container");
     driver->close(compute);
     (void)uv_run(loop, UV_RUN_DEFAULT);
-    if (!bad && !trial->ended)
+    if (!bad && !trials->box.ended)
         return error_set(err, ERROR_BUSY, "a box did not end within %d s", PATIENCE_MS / 1000);
     return bad;
 }
 
-static int try_box(const char *home, struct trial *trial, struct error **err) {
+static int try_both(const char *home, struct trials *trials, struct error **err) {
     OWN_STRING beside = path_join(home, "examine-XXXXXX");
     char elsewhere[] = "/tmp/glovebox-examine-XXXXXX";
     if (!beside)
@@ -118,7 +163,7 @@ static int try_box(const char *home, struct trial *trial, struct error **err) {
     if (bad) {
         error_set(err, ERROR_IO, "cannot make a loop: %s", uv_strerror(bad));
     } else {
-        bad = run_trial(&loop, folder, trial, err);
+        bad = run_trials(&loop, folder, trials, err);
         (void)uv_run(&loop, UV_RUN_DEFAULT);
         (void)uv_loop_close(&loop);
     }
@@ -188,6 +233,23 @@ static int judge_box(struct compute_checks *checks, const char *sandbox, struct 
                              err);
 }
 
+static int judge_containers(struct compute_checks *checks, const char *runtime,
+                            const struct trial *trial, struct error **err) {
+    OWN_BUFFER finding = {0};
+    if (!runtime)
+        return add(checks, "containers", CHECK_LIMITED,
+                   "crun is not installed: no images can be run", "install Debian's package crun",
+                   err);
+    bool good = trial->cause == CAUSE_EXIT && trial->exit_code == PROBE_EXIT;
+    buffer_format(&finding, good ? "%s: a container was made and run" : "%s: ", runtime);
+    if (!good)
+        buffer_append(&finding, !trial->ended      ? "a container did not end in time"
+                                : trial->detail[0] ? trial->detail
+                                                   : cause_name(trial->cause));
+    return add(checks, "containers", good ? CHECK_OK : CHECK_LIMITED, buffer_text(&finding),
+               good ? NULL : "steps that run images will fail as this one did", err);
+}
+
 static int examine_keeper(struct compute_checks *checks, bool *ret_found, struct error **err) {
     OWN_ERROR error = NULL;
     OWN_STRING path = link_keeper_path(&error);
@@ -215,23 +277,26 @@ int compute_examine(const char *home, struct compute_checks *ret, struct error *
     bool found;
     if (examine_kernel(&checks, err) < 0 || examine_keeper(&checks, &found, err) < 0)
         return -1;
-    struct trial trial = {0};
+    OWN_STRING runtime = oci_find_runtime(NULL);
+    struct trials trials = {.with_container = runtime != NULL};
+    const struct trial *box = &trials.box;
     OWN_ERROR error = NULL;
     int bad = 0;
     if (!found)
         bad = add(&checks, "namespaces", CHECK_MISSING, "not tried: there is no keeper", NULL, err);
-    else if (try_box(home, &trial, &error) < 0 || trial.cause != CAUSE_NONE)
+    else if (try_both(home, &trials, &error) < 0 || box->cause != CAUSE_NONE)
         bad = add(&checks, "namespaces", CHECK_MISSING,
-                  error             ? error->message
-                  : trial.detail[0] ? trial.detail
-                                    : cause_name(trial.cause),
+                  error            ? error->message
+                  : box->detail[0] ? box->detail
+                                   : cause_name(box->cause),
                   geteuid() == 0 ? "inside a container, allow it to make namespaces"
                                  : "allow user namespaces: sysctl user.max_user_namespaces, "
                                    "kernel.unprivileged_userns_clone, and "
                                    "kernel.apparmor_restrict_unprivileged_userns",
                   err);
     else
-        bad = judge_box(&checks, trial.sandbox, err);
+        bad = judge_box(&checks, box->sandbox, err) < 0 ||
+              judge_containers(&checks, runtime, &trials.container, err) < 0;
     if (bad)
         return -1;
     *ret = checks;

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { IMAGES_MAXIMUM = 64 };
+enum { IMAGES_MAXIMUM = 64, TAKEN_MAXIMUM = 1 << 20 };
+
+#define TAKEN_FILE "compute/process/devices.json"
 
 struct oci {
     char *home;
@@ -18,6 +20,7 @@ struct oci {
     struct image_store *store;
     struct oci_image images[IMAGES_MAXIMUM];
     size_t image_count, next;
+    json_t *taken; /* GPUs: {job: [name…]}; NULL until one is wanted */
 };
 
 void oci_image_release(struct oci_image *image) {
@@ -42,6 +45,7 @@ void oci_free(struct oci *oci) {
     for (size_t i = 0; i < oci->image_count; i++)
         oci_image_release(&oci->images[i]);
     image_store_close(oci->store);
+    json_decref(oci->taken);
     memory_free(oci->filter);
     memory_free(oci->home);
     memory_free(oci);
@@ -113,6 +117,15 @@ static int read_image(struct oci *oci, const char *name, struct oci_image *ret,
     return 0;
 }
 
+static const struct oci_image *keep_image(struct oci *oci, struct oci_image image) {
+    size_t at = oci->next++ % IMAGES_MAXIMUM;
+    if (oci->image_count < IMAGES_MAXIMUM)
+        oci->image_count = at + 1;
+    oci_image_release(&oci->images[at]);
+    oci->images[at] = image;
+    return &oci->images[at];
+}
+
 /* The image of a pinned name never changes, but somebody may have removed it. */
 static const struct oci_image *get_image(struct oci *oci, const char *name, struct error **err) {
     for (size_t i = 0; i < oci->image_count; i++) {
@@ -121,14 +134,17 @@ static const struct oci_image *get_image(struct oci *oci, const char *name, stru
             return &oci->images[i];
     }
     struct oci_image image = {0};
-    if (read_image(oci, name, &image, err) < 0)
-        return NULL;
-    size_t at = oci->next++ % IMAGES_MAXIMUM;
-    if (oci->image_count < IMAGES_MAXIMUM)
-        oci->image_count = at + 1;
-    oci_image_release(&oci->images[at]);
-    oci->images[at] = image;
-    return &oci->images[at];
+    return read_image(oci, name, &image, err) < 0 ? NULL : keep_image(oci, image);
+}
+
+int oci_add_image(struct oci *oci, const char *name, const char *root, struct error **err) {
+    struct oci_image image CLEANUP(oci_image_release) = {
+        .name = memory_copy_string(name), .root = memory_copy_string(root), .user = {.home = "/"}};
+    if (!image.name || !image.root)
+        return error_set_memory(err);
+    (void)keep_image(oci, image);
+    image = (struct oci_image){0};
+    return 0;
 }
 
 /* ------------------------------------------------------------------------- containers */
@@ -159,13 +175,60 @@ static int make_filter(struct oci *oci, struct error **err) {
     return oci->filter ? 0 : -1;
 }
 
+/* ------------------------------------------------------------------------------- GPUs */
+
+/* Which job has which is written down, for the next program. Jobs are few where GPUs are. */
+static int save_taken(struct oci *oci, struct error **err) {
+    OWN_STRING path = path_join(oci->home, TAKEN_FILE);
+    OWN_STRING text = path ? json_canonical(oci->taken, err) : NULL;
+    if (!path)
+        return error_set_memory(err);
+    return text ? file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err) : -1;
+}
+
+static int load_taken(struct oci *oci, struct error **err) {
+    OWN_STRING path = path_join(oci->home, TAKEN_FILE);
+    if (!path)
+        return error_set_memory(err);
+    if (!oci->taken)
+        oci->taken = file_exists(AT_FDCWD, path)
+                         ? json_read_file(AT_FDCWD, path, TAKEN_MAXIMUM, err)
+                         : json_object();
+    return oci->taken ? 0 : -1;
+}
+
+static int take_devices(struct oci *oci, const struct job *job, struct oci_devices *ret,
+                        struct error **err) {
+    OWN_JSON names = json_array();
+    if (!names)
+        return error_set_memory(err);
+    if (load_taken(oci, err) < 0 ||
+        oci_find_devices(job->limits.gpus, oci->taken, ret, names, err) < 0)
+        return -1;
+    if (json_object_set(oci->taken, job->name, names) < 0)
+        return error_set_memory(err);
+    return save_taken(oci, err);
+}
+
+void oci_forget(struct oci *oci, const char *job) {
+    OWN_ERROR error = NULL;
+    OWN_STRING path = path_join(oci->home, TAKEN_FILE);
+    if (!oci->taken && (!path || !file_exists(AT_FDCWD, path)))
+        return;
+    if (load_taken(oci, &error) < 0 || !json_object_get(oci->taken, job))
+        return;
+    (void)json_object_del(oci->taken, job);
+    if (save_taken(oci, &error) < 0)
+        log_message(LOG_WARNING, "cannot note that a GPU is free: %s", error->message);
+}
+
 int oci_contain(struct oci *oci, const struct job *job, struct oci_container *ret,
                 struct error **err) {
     struct oci_devices devices CLEANUP(oci_devices_release) = {0};
     const struct oci_image *image = get_image(oci, job->image, err);
     if (!image || make_filter(oci, err) < 0)
         return -1;
-    if (job->limits.gpus && oci_find_devices(NULL, job->limits.gpus, &devices, err) < 0)
+    if (job->limits.gpus && take_devices(oci, job, &devices, err) < 0)
         return -1;
     return oci_configure(job, image, job->limits.gpus ? &devices : NULL, oci->filter, ret, err);
 }

@@ -6,4 +6,8 @@
 
 extern const struct driver driver_process; /* process.c */
 
+/* Its images. */
+struct oci;
+struct oci *process_oci(struct compute *compute);
+
 #endif

@@ -28,16 +28,17 @@ void oci_image_release(struct oci_image *image);
 
 /* Devices and what belongs to them, as the machine's CDI files describe them. */
 struct oci_devices {
-    json_t *nodes;       /* of linux.devices */
-    json_t *mounts;      /* of the configuration */
+    json_t *mounts;      /* of the configuration: device nodes and files */
     json_t *environment; /* "K=V" */
     json_t *hooks;       /* {"createContainer": […]…} */
 };
 void oci_devices_release(struct oci_devices *devices);
-/* oci-devices.c: `count` GPUs. `folders`: where CDI files lie, NULL-terminated; NULL: where they do
- * on every machine. ERROR_UNSUPPORTED says what was looked for. */
-int oci_find_devices(const char *const *folders, unsigned count, struct oci_devices *ret,
-                     struct error **err) MUST_CHECK;
+/* oci-devices.c: the GPUs that CDI files of this machine describe: [{"name"…}]. */
+json_t *oci_list_devices(struct error **err) MUST_CHECK;
+/* `count` GPUs that no job of `taken`, {job: [name…]}, has; their names are appended to
+ * `ret_names`. ERROR_UNSUPPORTED says what was looked for. */
+int oci_find_devices(unsigned count, const json_t *taken, struct oci_devices *ret,
+                     json_t *ret_names, struct error **err) MUST_CHECK;
 
 /* What message.c needs of a container. */
 struct oci_container {
@@ -62,6 +63,11 @@ void oci_free(struct oci *oci);
 int oci_pin(const char *home, const char *image, char **ret, struct error **err) MUST_CHECK;
 int oci_contain(struct oci *oci, const struct job *job, struct oci_container *ret,
                 struct error **err) MUST_CHECK;
+/* The job has ended: its GPUs are free. */
+void oci_forget(struct oci *oci, const char *job);
+/* An image that is in no store: a root folder, whose user is root. */
+int oci_add_image(struct oci *oci, const char *name, const char *root,
+                  struct error **err) MUST_CHECK;
 /* The path of crun, or NULL. Caller frees. */
 char *oci_find_runtime(struct error **err) MUST_CHECK;
 

@@ -91,6 +91,8 @@ static void report(struct compute *compute, struct known *known) {
                                .weaker = buffer_text(&weaker),
                                .sandbox = buffer_text(&sandbox)};
     known->reported = true;
+    if (known->kind == KEEPER_CONTAINER)
+        oci_forget(compute->oci, record.name);
     compute->waiting[known->kind]--;
     compute->host.exited(compute->host.context, &exit);
 }
@@ -419,6 +421,10 @@ static int process_flush(struct compute *compute, struct error **err) {
     return 0;
 }
 
+struct oci *process_oci(struct compute *compute) {
+    return compute->oci;
+}
+
 static enum job_state process_find(struct compute *compute, const char *name) {
     struct known *known = find_known(compute, name);
     if (!known)
@@ -523,7 +529,10 @@ static int process_capacity(struct compute *compute, struct compute_capacity *re
         uint64_t limit = read_number(limits[i]);
         memory = limit < memory ? limit : memory;
     }
-    *ret = (struct compute_capacity){.cpus = CPU_COUNT(&cpus), .memory = memory};
+    OWN_ERROR ignored = NULL;
+    OWN_JSON gpus = oci_list_devices(&ignored);
+    *ret = (struct compute_capacity){
+        .cpus = CPU_COUNT(&cpus), .memory = memory, .gpus = (unsigned)json_array_size(gpus)};
     return 0;
 }
 

@@ -355,6 +355,8 @@ static int begin_recipe(struct flight *flight, struct error **err) {
                   step_type_name(step->type), "tool", step->tool, "image",
                   images_digest(images_of(flight->task->step->run, step)), "partition",
                   flight->task->node->key, "inputs", "mounts", "files", "network", step->network);
+    if (flight->recipe && step->writable_root)
+        json_object_set_new(flight->recipe, "writable_root", json_true());
     flight->in_paths = json_object();
     return flight->recipe && flight->in_paths ? 0 : error_set_memory(err);
 }

@@ -76,10 +76,11 @@ static double cpus_of(const struct run_step *step) {
     return step->resources.cpus > 0 ? step->resources.cpus : 1;
 }
 
+/* Where there is no GPU at all, the driver says so, and what it looked for. */
 static bool fits_at_all(const struct engine *engine, const struct run_step *step) {
     const struct compute_capacity *all = &engine->capacity;
     return cpus_of(step) <= all->cpus && (!all->memory || step->resources.memory <= all->memory) &&
-           step->resources.gpus <= all->gpus;
+           (!all->gpus || step->resources.gpus <= all->gpus);
 }
 
 /* `held` is the step whose task room is kept for, or NULL: others leave its room, or take nothing
@@ -94,7 +95,7 @@ static bool fits_now(const struct engine *engine, const struct run_step *step,
     return engine->cpus_taken + cpus <= all->cpus + 1e-9 &&
            (!all->memory || !step->resources.memory ||
             engine->memory_taken + memory <= all->memory) &&
-           (!step->resources.gpus || engine->gpus_taken + gpus <= all->gpus);
+           (!step->resources.gpus || !all->gpus || engine->gpus_taken + gpus <= all->gpus);
 }
 
 static void take_resources(struct task *task) {
@@ -144,6 +145,7 @@ void schedule_release(struct task *task) {
     task->step->in_flight--;
     task->step->run->in_flight--;
     task->counted = false;
+    graph_wake_cleanup(task->step);
 }
 
 static bool may_start(const struct run_step *step) {

@@ -186,21 +186,25 @@ struct start {
 
 static int run_runtime(void *argument) {
     const struct start *start = argument;
-    static const char *const arguments[] = {
-        "crun",           "--root=state", "--cgroup-manager=disabled",
-        "--log=log",      "run",          "--detach",
-        "--pid-file=pid", "glovebox",     NULL};
+    /* Absolute: crun finds itself in another folder when it has made devices. */
+    char path[64], state[64], number[64];
+    const char *const arguments[] = {"crun",      state, "--cgroup-manager=disabled",
+                                     "--log=log", "run", "--detach",
+                                     number,      "box", NULL};
     static const char *const environment[] = {NULL};
-    char path[64];
+    const char *stage = start->keeper->box->stage;
     sigset_t none;
-    int log = start->log >= 0 ? start->log : start->keeper->null;
+    /* crun gives these files to the task's user; not so the host's /dev/null. */
+    int log = start->log >= 0 ? start->log : open("../dev/null", O_WRONLY | O_CLOEXEC);
     int input = open("empty", O_RDONLY | O_CLOEXEC);
-    if (input < 0 || dup2(input, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
+    if (input < 0 || log < 0 || dup2(input, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
         _exit(126);
     (void)syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)snprintf(path, sizeof(path), "%s/runtime", start->keeper->box->stage);
+    (void)snprintf(path, sizeof(path), "%s/runtime", stage);
+    (void)snprintf(state, sizeof(state), "--root=%s/root/state", stage);
+    (void)snprintf(number, sizeof(number), "--pid-file=%s/root/pid", stage);
     (void)execve(path, (char *const *)(uintptr_t)arguments, (char *const *)(uintptr_t)environment);
     _exit(127);
 }

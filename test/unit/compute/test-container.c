@@ -65,6 +65,8 @@ static const char *const nothing[] = {NULL};
 
 TEST(what_a_container_sees) {
     struct bed bed;
+    struct stat null;
+    REQUIRE(stat("/dev/null", &null) == 0);
     REQUIRE(shut_in_make(&bed));
     struct job job = shut_in(&bed, "see",
                              SHELL("id -u; hostname; pwd; echo $HOME $PATH; echo x >/tmp/y && "
@@ -82,8 +84,17 @@ TEST(what_a_container_sees) {
     struct stat status;
     REQUIRE(stat(bed.log, &status) == 0);
     CHECK_INTEGER(status.st_uid, geteuid()); /* lent and given back */
-    REQUIRE(stat("/dev/null", &status) == 0);
-    CHECK_INTEGER(status.st_uid, 0);
+    job = shut_in(&bed, "without-a-log",
+                  SHELL("chmod 0 /dev/null || chown 5 /dev/null || "
+                        "echo x >/dev/null && exit 7"));
+    job.log = NULL;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->exit_code, 7);
+    struct stat after;
+    REQUIRE(stat("/dev/null", &after) == 0);
+    CHECK_INTEGER(after.st_uid, null.st_uid);
+    CHECK_INTEGER(after.st_mode, null.st_mode);
     bed_remove(&bed);
 }
 
@@ -184,6 +195,76 @@ TEST(a_writable_root_is_the_jobs_own) {
     REQUIRE(report);
     CHECK(text_starts_with(bed_log(&bed), "1\n"));
     CHECK(strstr(bed_log(&bed), "/new: No such file"));
+    bed_remove(&bed);
+}
+
+/* A machine whose GPUs are /dev/null and /dev/zero. */
+static bool describe_gpus(const struct bed *bed) {
+    static const char json[] =
+        "{\"cdiVersion\":\"0.5.0\",\"kind\":\"example.com/gpu\",\"devices\":[{\"name\":\"0\","
+        "\"containerEdits\":{\"deviceNodes\":[{\"path\":\"/dev/gpu0\",\"hostPath\":\"/dev/null\"}],"
+        "\"env\":[\"GPU=zero\"]}},{\"name\":\"all\",\"containerEdits\":{}}],"
+        "\"containerEdits\":{\"mounts\":[{\"hostPath\":\"/etc/hostname\",\"containerPath\":"
+        "\"/driver/name\"}]}}";
+    static const char yaml[] =
+        "cdiVersion: 0.5.0\nkind: example.org/gpu\ndevices:\n- name: \"1\"\n  "
+        "containerEdits:\n    deviceNodes:\n    - path: /dev/gpu1\n      "
+        "hostPath: /dev/zero\n";
+    OWN_STRING folder = path_join(bed->home, "cdi");
+    return mkdir(folder, 0700) == 0 && write_text(folder, "a.json", json, 0600) &&
+           write_text(folder, "b.yaml", yaml, 0600) &&
+           write_text(folder, "c.txt", "no specification", 0600) &&
+           setenv("GLOVEBOX_CDI_PATH", folder, 1) == 0;
+}
+
+TEST(gpus_by_cdi) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    (void)setenv("GLOVEBOX_CDI_PATH", "/nonexistent/cdi", 1);
+    struct job job = shut_in(&bed, "none", SHELL("true"));
+    job.limits.gpus = 1;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
+    CHECK(strstr(report->detail, "no file of /nonexistent/cdi describes a device"));
+    REQUIRE(describe_gpus(&bed));
+    struct compute_capacity capacity;
+    CHECK(bed.driver->capacity(bed.compute, &capacity, NULL) == 0);
+    CHECK_INTEGER(capacity.gpus, 2);
+    job = shut_in(&bed, "both",
+                  SHELL("cat /dev/gpu0; head -c 3 /dev/gpu1 | wc -c; echo $GPU; "
+                        "wc -l </driver/name; echo x >/driver/name; ls /dev"));
+    job.limits.gpus = 2;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    CHECK(text_starts_with(bed_log(&bed), "3\nzero\n1\n"));
+    CHECK(strstr(bed_log(&bed), "Read-only file system"));
+    /* each GPU is one job's at a time, also for the next program */
+    job = shut_in(&bed, "first", SHELL("sleep 1000"));
+    job.limits.gpus = 1;
+    REQUIRE(bed_launch(&bed, &job));
+    bed_close(&bed);
+    REQUIRE(bed_open(&bed));
+    CHECK_INTEGER(bed.driver->find(bed.compute, "first"), JOB_RUNNING);
+    job = shut_in(&bed, "second", SHELL("ls /dev | grep gpu"));
+    job.limits.gpus = 1;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_TEXT(bed_log(&bed), "gpu1\n");
+    job = shut_in(&bed, "third", SHELL("true"));
+    job.limits.gpus = 2;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK(strstr(report->detail, "1 of the 2 GPUs here are free, and 2 wanted"));
+    CHECK(bed.driver->stop(bed.compute, "first", CAUSE_CANCELLED, 0, NULL) == 0);
+    REQUIRE(bed_wait(&bed, bed.count + 1, 10000));
+    job = shut_in(&bed, "fourth", SHELL("true"));
+    job.limits.gpus = 2;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    (void)unsetenv("GLOVEBOX_CDI_PATH");
     bed_remove(&bed);
 }
 
