@@ -185,6 +185,11 @@ static void explain(const struct pull *pull, struct error **err) {
         const char *words, *hint;
         enum error_code code;
     } known[] = {
+        {"sigstore disabled",
+         "this skopeo, as Debian 12's, is built without sigstore: sign the image with gpg, or put "
+         "a "
+         "skopeo that has it first in PATH",
+         ERROR_UNSUPPORTED},
         {"x509",
          "its certificate must be signed by somebody this machine trusts: say "
          "--certificates DIR, with the authority's *.crt in DIR",

@@ -28,7 +28,7 @@ def pytest_configure(config):
 SLOW_MODULES = ('test_engine_commands', 'test_engine_failures', 'test_engine_fan',
                 'test_engine_flow', 'test_engine_home', 'test_engine_power', 'test_engine_schedule',
                 'test_engine_survival',
-                'test_medperf_functions')
+                'test_image_registry', 'test_medperf_functions')
 
 
 def pytest_itemcollected(item):

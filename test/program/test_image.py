@@ -352,6 +352,7 @@ def kill_after(process, seconds):
     process.wait()
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(glovebox):
     """The old or the new, never something between; and nothing is left."""
     path = build_archive(glovebox.folder / 'image.tar', 'example/big:1', {'big': {'zeros': 40 << 20}}, compress=False)
