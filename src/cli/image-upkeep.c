@@ -83,25 +83,13 @@ static int report_dropped(const struct invocation *invocation, bool dry_run,
     return print_checked(&out, err);
 }
 
-/* Of a home in which nothing has run yet, none. */
-static json_t *needed_images(const struct invocation *invocation, struct error **err) {
-    OWN_ENGINE engine = NULL;
-    OWN_ERROR problem = NULL;
-    if (session_open(invocation, SESSION_ASK, &engine, &problem) == 0)
-        return engine_images_needed(engine, err);
-    if (problem && problem->code == ERROR_NOT_FOUND)
-        return json_array();
-    error_move(err, take(&problem));
-    return NULL;
-}
-
 static int remove_image(const struct invocation *invocation, struct error **err) {
     OWN_IMAGE_SESSION session = {0};
     struct image_gc_report total = {0};
     bool dry_run = given_flag(invocation, "dry-run");
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON needed = needed_images(invocation, err);
+    OWN_JSON needed = image_needed(invocation, err);
     for (size_t i = 0; i < invocation->argument_count; i++) {
         struct image_gc_report one = {0};
         if (!needed ||
@@ -140,7 +128,7 @@ static int gc(const struct invocation *invocation, struct error **err) {
     bool dry_run = given_flag(invocation, "dry-run");
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON needed = needed_images(invocation, err);
+    OWN_JSON needed = image_needed(invocation, err);
     if (!needed || image_gc(session.store, needed, dry_run, &report, err) < 0)
         return -1;
     return report_dropped(invocation, dry_run, &report, err) < 0 ? -1 : STATUS_SUCCEEDED;

@@ -34,9 +34,9 @@ int image_session_open(const struct invocation *invocation, bool make, struct im
                        struct error **err) {
     struct image_session *session = ret;
     *session = (struct image_session){.invocation = invocation};
-    OWN_STRING home = engine_default_home(given_value(invocation, "home", NULL), err);
-    if (!home || policy_read(home, &session->policy, err) < 0 ||
-        image_store_open(home, make, &session->store, err) < 0)
+    session->home = engine_default_home(given_value(invocation, "home", NULL), err);
+    if (!session->home || policy_read(session->home, &session->policy, err) < 0 ||
+        image_store_open(session->home, make, &session->store, err) < 0)
         return -1;
     terminal_examine(invocation, STDERR_FILENO, &session->terminal);
     session->options.context = session;
@@ -52,10 +52,22 @@ void image_session_close(struct image_session *session) {
         (void)fputs("\r\x1b[K", stderr);
     image_store_close(session->store);
     policy_free(session->policy);
+    memory_free(session->home);
 }
 
 void text_append_digest(struct buffer *out, const char *digest) {
     buffer_format(out, "%.19s", digest);
+}
+
+json_t *image_needed(const struct invocation *invocation, struct error **err) {
+    OWN_ENGINE engine = NULL;
+    OWN_ERROR problem = NULL;
+    if (session_open(invocation, SESSION_ASK, &engine, &problem) == 0)
+        return engine_images_needed(engine, err);
+    if (problem && problem->code == ERROR_NOT_FOUND)
+        return json_array();
+    error_move(err, take(&problem));
+    return NULL;
 }
 
 /* ---------------------------------------------------------------------- load */
@@ -122,6 +134,7 @@ const struct command command_image_load = {
 /* ---------------------------------------------------------------------- list */
 
 static void list_line(struct buffer *out, const json_t *one, unsigned width) {
+    bool used = json_is_true(json_object_get(one, "in_use"));
     const char *name = json_get_string(one, "reference", NULL);
     OWN_BUFFER size = {0};
     text_append_field(out, name ? name : "(no name)", width, true);
@@ -130,13 +143,22 @@ static void list_line(struct buffer *out, const json_t *one, unsigned width) {
     text_format_size(&size, (uint64_t)json_get_integer(one, "size", 0));
     buffer_format(out, "  %10s  ", buffer_text(&size));
     text_append_time(out, json_get_integer(one, "made", 0));
-    size_t holders = json_array_size(json_object_get(one, "holders"));
-    buffer_append(out, holders ? "  in use\n" : "\n");
+    buffer_append(out, used ? "  in use\n" : "\n");
 }
 
-/* Times in JSON are texts. */
-static int json_times(json_t *one, struct error **err) {
+/* Adds whether something needs the image; times in JSON are texts. */
+static int complete(json_t *one, const json_t *needed, bool for_json, struct error **err) {
     char text[CLOCK_TEXT_SIZE];
+    bool used = json_array_size(json_object_get(one, "holders")) > 0;
+    size_t i;
+    const json_t *digest;
+    json_array_foreach(needed, i, digest) {
+        used = used || text_equal(json_string_value(digest), json_get_string(one, "digest", ""));
+    }
+    if (json_object_set_new(one, "in_use", json_boolean(used)) < 0)
+        return error_set_memory(err);
+    if (!for_json)
+        return 0;
     clock_format(json_get_integer(one, "made", 0), text);
     return json_object_set_new(one, "made", json_string(text)) < 0 ? error_set_memory(err) : 0;
 }
@@ -145,7 +167,8 @@ static int list(const struct invocation *invocation, struct error **err) {
     OWN_IMAGE_SESSION session = {0};
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON images = image_list(session.store, err);
+    OWN_JSON needed = image_needed(invocation, err);
+    OWN_JSON images = needed ? image_list(session.store, err) : NULL;
     OWN_BUFFER out = {0};
     size_t i, width = 20;
     json_t *one;
@@ -154,12 +177,11 @@ static int list(const struct invocation *invocation, struct error **err) {
     json_array_foreach(images, i, one) {
         size_t size = text_width(json_get_string(one, "reference", ""));
         width = size > width ? size : width;
+        if (complete(one, needed, given_flag(invocation, "json"), err) < 0)
+            return -1;
     }
     json_array_foreach(images, i, one) {
-        if (given_flag(invocation, "json")) {
-            if (json_times(one, err) < 0)
-                return -1;
-        } else if (given_flag(invocation, "quiet")) {
+        if (given_flag(invocation, "quiet")) {
             text_append_printable(
                 &out, json_get_string(one, "reference", json_get_string(one, "digest", "")));
             buffer_append_char(&out, '\n');
@@ -253,21 +275,39 @@ static void show_all(struct buffer *out, const json_t *image) {
         text_format_size(out, (uint64_t)json_get_integer(layer, "size", 0));
         buffer_append_char(out, '\n');
     }
+    const json_t *policy = json_object_get(image, "policy");
+    show_text(out, "policy", json_get_string(policy, "reason", "allowed"));
+    show_text(out, "in use", json_is_true(json_object_get(image, "in_use")) ? "yes" : "no");
     show_words(out, "in use by", json_object_get(image, "holders"));
+}
+
+/* What the policy says of it now: it may have become stricter since the image came. */
+static int add_verdict(const struct image_session *session, json_t *image, struct error **err) {
+    const json_t *indexes = json_object_get(image, "indexes");
+    struct image_candidate candidate = {
+        .reference = json_get_string(image, "reference", ""),
+        .digest = json_get_string(image, "digest", ""),
+        .index = json_string_value(json_array_get(indexes, json_array_size(indexes) - 1)),
+        .signer = json_get_string(image, "signer", NULL)};
+    OWN_ERROR refusal = NULL;
+    bool allowed = policy_check_image(session->policy, &candidate, &refusal) == 0;
+    json_t *verdict =
+        json_pack("{s:b, s:s?}", "allowed", allowed, "reason", refusal ? refusal->message : NULL);
+    return json_object_set_new(image, "policy", verdict) < 0 ? error_set_memory(err) : 0;
 }
 
 static int show(const struct invocation *invocation, struct error **err) {
     OWN_IMAGE_SESSION session = {0};
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON image = image_show(session.store, given_argument(invocation, 0), err);
-    if (!image)
+    OWN_JSON needed = image_needed(invocation, err);
+    OWN_JSON image = needed ? image_show(session.store, given_argument(invocation, 0), err) : NULL;
+    bool for_json = given_flag(invocation, "json");
+    if (!image || complete(image, needed, for_json, err) < 0 ||
+        add_verdict(&session, image, err) < 0)
         return -1;
-    if (given_flag(invocation, "json")) {
-        if (json_times(image, err) < 0)
-            return -1;
+    if (for_json)
         return print_json(image, false, err) < 0 ? -1 : STATUS_SUCCEEDED;
-    }
     OWN_BUFFER out = {0};
     show_all(&out, image);
     return print_checked(&out, err) < 0 ? -1 : STATUS_SUCCEEDED;

@@ -58,7 +58,11 @@ static int site_allows(const void *context, const char *key, const char *value,
                    : error_set(err, ERROR_NOT_FOUND, "there is no archive %s", value);
     const struct driver *driver = image_driver();
     OWN_STRING pinned = NULL;
-    return driver ? driver->pin(site->home, value, &pinned, err) : 0;
+    if (!driver)
+        return 0;
+    if (driver->pin(site->home, value, &pinned, err) < 0)
+        return -1;
+    return policy_check_pinned(site->policy, site->home, value, pinned, err);
 }
 
 #define NO_HOME "/nonexistent" /* nobody's, as in a container */

@@ -436,6 +436,8 @@ int flight_begin(struct task *task, struct error **err) {
 static int launch(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     const struct resources *resources = &flight->task->step->resources;
+    struct compute_limits defaults;
+    policy_defaults(flight->engine->policy, &defaults);
     struct job job = {
         .name = flight->job,
         .after = flight->before ? flight->before->job : NULL,
@@ -453,11 +455,12 @@ static int launch(struct flight *flight, struct error **err) {
                    .memory = resources->memory,
                    .shared_memory = resources->shared_memory,
                    .scratch = resources->scratch,
-                   .output = resources->output,
-                   .output_files = resources->files,
-                   .processes = resources->processes,
+                   .output = resources->output ? resources->output : defaults.output,
+                   .output_files = resources->files ? resources->files : defaults.output_files,
+                   .processes = resources->processes ? resources->processes : defaults.processes,
                    .gpus = resources->gpus,
                    .timeout = step->timeout},
+        .writable_root = step->writable_root,
         .box = step->box == BOX_WISH_SEALED ? BOX_SEALED : BOX_OFF,
     };
     return flight->engine->driver->launch(flight->engine->compute, &job, err);

@@ -327,6 +327,30 @@ static int judge(struct task *task, enum skip *ret, struct error **err) {
     return 0;
 }
 
+/* A clean-up for several tasks waits for those that still run: it is to find what they all left,
+ * and to come once. Nothing new of them starts, as the run is stopping. */
+static bool may_still_fail(const struct task *cleanup) {
+    const struct run *run = cleanup->step->run;
+    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+        const struct run_step *step = &run->steps[i];
+        if (step->step->on_failure == ON_FAILURE_RUN &&
+            step->step->on_failure_step == cleanup->step->step->index &&
+            step->axis->level > cleanup->step->axis->level && step->in_flight)
+            return true;
+    }
+    return false;
+}
+
+void graph_wake_cleanup(struct run_step *step) {
+    if (step->step->on_failure != ON_FAILURE_RUN || !step->failed || step->in_flight)
+        return;
+    struct run_step *cleanup = &step->run->steps[step->step->on_failure_step];
+    for (size_t i = 0; i < cleanup->task_capacity; i++)
+        if (cleanup->tasks[i] && cleanup->tasks[i]->fired &&
+            cleanup->tasks[i]->state == TASK_WAITING)
+            graph_wake(cleanup->tasks[i]);
+}
+
 static int evaluate(struct task *task, struct error **err) {
     if (task->state != TASK_WAITING || task->waiting)
         return 0;
@@ -334,6 +358,8 @@ static int evaluate(struct task *task, struct error **err) {
         return task_skip(task, SKIP_SELECTION, err);
     bool waits = task->step->step->fired && !task->step->starts;
     if ((waits || task->step->step->cleanup_only) && !task->fired)
+        return 0;
+    if (task->step->step->cleanup_only && may_still_fail(task))
         return 0;
     enum skip skip = SKIP_NONE;
     if (!task->step->step->cleanup_only && judge(task, &skip, err) < 0)
@@ -380,8 +406,9 @@ int graph_fire(struct task *task, struct error **err) {
                    : store_run(engine->store, err, "UPDATE task SET fired = 1 WHERE id = ?", "i",
                                task->id);
     }
+    bool cleanup = task->step->step->cleanup_only;
     if (!task_state_is_final(task->state)) {
-        task->fire_again = true;
+        task->fire_again = !cleanup || task->state != TASK_READY; /* then it comes after this too */
         return 0;
     }
     if (graph_reopened(task, err) < 0)
@@ -390,5 +417,11 @@ int graph_fire(struct task *task, struct error **err) {
     task->fresh = true;
     task->chosen = 0;
     task->tries = 0;
+    if (cleanup) {
+        if (task_move(task, TASK_WAITING, "a task failed again", err) < 0)
+            return -1;
+        graph_wake(task);
+        return 0;
+    }
     return task_move(task, TASK_READY, "named by `next` again", err);
 }

@@ -98,6 +98,9 @@ int engine_open(const struct engine_options *options, struct engine **ret, struc
     int opened = store_open(database, &home_migrations, options->read_only ? STORE_READ_ONLY : 0,
                             &engine->store, err);
     umask(before);
+    if (opened < 0 && err && (*err)->code == ERROR_CORRUPT)
+        error_hint(err, "it is damaged, or somebody else's file: put back a copy of it, or name "
+                        "another home with --home or GLOVEBOX_HOME");
     if (opened < 0)
         return -1;
     if (policy_read(options->home, &engine->policy, err) < 0)

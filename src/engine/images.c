@@ -10,7 +10,8 @@ static int pin(const struct engine *engine, const struct step *step, json_t *ima
     if (!engine->driver || !engine->driver->pin)
         return error_set(err, ERROR_UNSUPPORTED, "step %s: nothing here runs images", step->id);
     OWN_STRING pinned = NULL;
-    if (engine->driver->pin(engine->home, step->image, &pinned, err) < 0)
+    if (engine->driver->pin(engine->home, step->image, &pinned, err) < 0 ||
+        policy_check_pinned(engine->policy, engine->home, step->image, pinned, err) < 0)
         return error_wrap(err, "step %s", step->id);
     return json_object_set_new(images, step->image, json_string(pinned)) < 0 ? error_set_memory(err)
                                                                              : 0;

@@ -236,6 +236,37 @@ int policy_check_image(const struct policy *policy, const struct image_candidate
     return 0;
 }
 
+static bool has_rules(const struct policy *policy) {
+    for (size_t i = 0; i < POLICY_FILES; i++) {
+        const json_t *images = json_object_get(policy->files[i].rules, "images");
+        if (json_object_get(images, "allow") || json_object_get(images, "deny"))
+            return true;
+    }
+    return false;
+}
+
+int policy_check_pinned(const struct policy *policy, const char *home, const char *name,
+                        const char *pinned, struct error **err) {
+    OWN_IMAGE_STORE store = NULL;
+    OWN_IMAGE_REFERENCE reference = {0};
+    OWN_IMAGE image = {0};
+    if (!has_rules(policy))
+        return 0;
+    if (image_reference_parse(name, &reference, err) < 0 ||
+        image_store_open(home, false, &store, err) < 0)
+        return -1;
+    OWN_STRING whole = image_reference_text(&reference, err);
+    if (!whole || image_find(store, pinned, &image, err) < 0)
+        return -1;
+    const char *at = strchr(pinned, '@');
+    struct image_candidate candidate = {whole,
+                                        image.digest ? image.digest
+                                        : at         ? at + 1
+                                                     : "?",
+                                        image.index, image.signer};
+    return policy_check_image(policy, &candidate, err);
+}
+
 /* Of each file: none when a rule without a key fits, else the first that fits. */
 json_t *policy_image_keys(const struct policy *policy, const char *reference, struct error **err) {
     struct asked asked CLEANUP(asked_release) = {0};

@@ -355,6 +355,8 @@ static int begin_recipe(struct flight *flight, struct error **err) {
                   step_type_name(step->type), "tool", step->tool, "image",
                   images_digest(images_of(flight->task->step->run, step)), "partition",
                   flight->task->node->key, "inputs", "mounts", "files", "network", step->network);
+    if (flight->recipe && step->writable_root)
+        json_object_set_new(flight->recipe, "writable_root", json_true());
     flight->in_paths = json_object();
     return flight->recipe && flight->in_paths ? 0 : error_set_memory(err);
 }
@@ -395,6 +397,9 @@ static int check_policy(const struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     const struct policy *policy = flight->engine->policy;
     if (step->box == BOX_WISH_OFF && policy_allows(policy, "box", "off", err) < 0)
+        return -1;
+    const char *pinned = images_of(flight->task->step->run, step);
+    if (pinned && policy_check_pinned(policy, flight->engine->home, step->image, pinned, err) < 0)
         return -1;
     if (!step->network || text_equal(step->network, "none"))
         return 0;

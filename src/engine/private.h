@@ -272,6 +272,8 @@ int graph_drain(struct run *run, struct error **err) MUST_CHECK;
 /* Counts a task that is final when a run is loaded. */
 int graph_count_final(struct task *task, struct error **err) MUST_CHECK;
 int graph_fire(struct task *task, struct error **err) MUST_CHECK;
+/* Nothing of the step is under way any more: a clean-up that waited for that may go on. */
+void graph_wake_cleanup(struct run_step *step);
 /* The upstream task that an edge or reference (not a join) means. */
 struct task *graph_upstream(const struct task *task, size_t step);
 bool task_counts_as_failed(const struct task *task);

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 
+#define NAMED_MAXIMUM 12 /* steps, in a hint */
+
 struct pipeline *engine_pipeline(struct engine *engine, const char *run, struct error **err) {
     OWN_ROWS rows =
         store_query(engine->store, err, "SELECT document, path FROM run WHERE name = ?", "s", run);
@@ -370,7 +372,13 @@ int query_unknown_step(const struct pipeline *pipeline, const char *id, enum err
         names[count] = pipeline->steps[count].id;
     error_set(err, code, "there is no step \"%s\"", id);
     const char *near = text_nearest(id, names, count);
-    return near ? error_hint(err, "did you mean \"%s\"?", near) : -1;
+    if (near)
+        return error_hint(err, "did you mean \"%s\"?", near);
+    OWN_BUFFER all = {0};
+    for (size_t i = 0; i < count && i < NAMED_MAXIMUM; i++)
+        buffer_format(&all, "%s%s", i ? ", " : "", names[i]);
+    buffer_append(&all, count > NAMED_MAXIMUM ? "…" : "");
+    return error_hint(err, "its steps are %s", buffer_text(&all));
 }
 
 int query_step(const struct pipeline *pipeline, const char *id, int64_t *ret, struct error **err) {

@@ -145,6 +145,7 @@ void schedule_release(struct task *task) {
     task->step->in_flight--;
     task->step->run->in_flight--;
     task->counted = false;
+    graph_wake_cleanup(task->step);
 }
 
 static bool may_start(const struct run_step *step) {

@@ -20,7 +20,6 @@ struct pull {
     char *policy;     /* paths of the files that we write for skopeo */
     char *registries; /* NULL: the machine's */
     char *signatures; /* NULL: the machine's */
-    char *registries_variable;
     json_t *manifest; /* as the registry has it */
     char digest[IMAGE_DIGEST_SIZE], index[IMAGE_DIGEST_SIZE];
 };
@@ -32,7 +31,6 @@ static void pull_release(struct pull *pull) {
     memory_free(pull->policy);
     memory_free(pull->registries);
     memory_free(pull->signatures);
-    memory_free(pull->registries_variable);
     json_decref(pull->manifest);
 }
 
@@ -43,8 +41,19 @@ static int write_file(const char *path, const char *text, struct error **err) {
     return fd < 0 ? -1 : file_write_all(fd, text, strlen(text), err);
 }
 
+/* Whom a signature must be of. We ask by digest, so that what is verified is what we saw; a gpg
+ * signature must name the tag as well, else an older image that was signed could be put under a
+ * newer tag. cosign's name no tag. */
+static json_t *identity(const struct pull *pull, bool sigstore, struct error **err) {
+    const struct image_reference *reference = &pull->reference;
+    if (sigstore || !reference->tag || reference->digest)
+        return json_pack("{s:s}", "type", "matchRepository");
+    OWN_STRING name = image_reference_text(reference, err);
+    return name ? json_pack("{s:s, s:s}", "type", "exactReference", "dockerReference", name) : NULL;
+}
+
 /* A key in PEM is sigstore's, any other is gpg's. */
-static json_t *requirement(const char *key, struct error **err) {
+static json_t *requirement(const struct pull *pull, const char *key, struct error **err) {
     char bytes[64] = {0};
     OWN_FD fd = file_open(AT_FDCWD, key, O_RDONLY, 0, err);
     if (fd < 0 || read(fd, bytes, sizeof(bytes) - 1) < 0) {
@@ -53,11 +62,15 @@ static json_t *requirement(const char *key, struct error **err) {
         return NULL;
     }
     bool sigstore = strstr(bytes, "BEGIN PUBLIC KEY") != NULL;
-    json_t *json = sigstore ? json_pack("{s:s, s:s, s:{s:s}}", "type", "sigstoreSigned", "keyPath",
-                                        key, "signedIdentity", "type", "matchRepoDigestOrExact")
-                            : json_pack("{s:s, s:s, s:s}", "type", "signedBy", "keyType", "GPGKeys",
-                                        "keyPath", key);
-    if (!json)
+    OWN_JSON signed_identity = identity(pull, sigstore, err);
+    json_t *json = NULL;
+    if (signed_identity && sigstore)
+        json = json_pack("{s:s, s:s, s:O}", "type", "sigstoreSigned", "keyPath", key,
+                         "signedIdentity", signed_identity);
+    else if (signed_identity)
+        json = json_pack("{s:s, s:s, s:s, s:O}", "type", "signedBy", "keyType", "GPGKeys",
+                         "keyPath", key, "signedIdentity", signed_identity);
+    if (!json && err && !*err)
         error_set_memory(err);
     return json;
 }
@@ -67,7 +80,7 @@ static int write_policy(const struct pull *pull, struct error **err) {
     size_t i;
     const json_t *key;
     json_array_foreach(pull->source->keys, i, key) {
-        json_t *one = requirement(json_string_value(key), err);
+        json_t *one = requirement(pull, json_string_value(key), err);
         if (!one)
             return -1;
         if (json_array_append_new(rules, one) < 0)
@@ -98,9 +111,7 @@ static int write_registries(struct pull *pull, struct error **err) {
         buffer_format(&text, "\ninsecure = %s\n", pull->source->insecure ? "true" : "false");
     }
     pull->registries = memory_format("%s/registries.conf", pull->folder);
-    pull->registries_variable =
-        pull->registries ? memory_format("CONTAINERS_REGISTRIES_CONF=%s", pull->registries) : NULL;
-    if (!pull->registries_variable)
+    if (!pull->registries)
         return error_set_memory(err);
     if (buffer_check(&text, err) < 0)
         return -1;
@@ -157,7 +168,7 @@ static void add(struct arguments *arguments, const char *first, const char *seco
         arguments->items[arguments->count++] = second;
 }
 
-/* What every call has; `prefix` "src-" for a copy. No secret is among them. */
+/* What every call has. No secret is among them. */
 static void add_common(struct arguments *arguments, const struct pull *pull) {
     add(arguments, pull->skopeo, NULL);
     add(arguments, "--policy", pull->policy);
@@ -165,6 +176,8 @@ static void add_common(struct arguments *arguments, const struct pull *pull) {
     add(arguments, "--override-os", "linux");
     if (pull->signatures)
         add(arguments, "--registries.d", pull->signatures);
+    if (pull->registries)
+        add(arguments, "--registries-conf", pull->registries);
 }
 
 static void explain(const struct pull *pull, struct error **err) {
@@ -215,21 +228,8 @@ static void explain(const struct pull *pull, struct error **err) {
 
 static int run(const struct pull *pull, const struct arguments *arguments, struct buffer *output,
                int (*watch)(void *context, struct error **err), void *context, struct error **err) {
-    OWN_MEMORY(const char *) environment = NULL;
-    if (pull->registries_variable) {
-        size_t count = 0;
-        while (environ[count])
-            count++;
-        environment = memory_array(count + 2, sizeof(*environment));
-        if (!environment)
-            return error_set_memory(err);
-        for (size_t i = 0; i < count; i++)
-            environment[i] = environ[i];
-        environment[count] = pull->registries_variable;
-    }
     struct program program = {.argv = arguments->items,
                               .package = "skopeo",
-                              .environment = environment,
                               .input = pull->staging->store->lock,
                               .output = output,
                               .watch = watch,
@@ -252,6 +252,23 @@ static char *place(const struct pull *pull, const char *digest, struct error **e
     return text;
 }
 
+static void add_inspect(struct arguments *arguments, const struct pull *pull) {
+    add_common(arguments, pull);
+    add(arguments, "--command-timeout", "2m");
+    add(arguments, "inspect", "--raw");
+    if (pull->source->credentials)
+        add(arguments, "--authfile", pull->source->credentials);
+    if (pull->source->certificates)
+        add(arguments, "--cert-dir", pull->source->certificates);
+    if (pull->source->insecure)
+        add(arguments, "--tls-verify=false", NULL);
+}
+
+static int another_content(const char *digest, struct error **err) {
+    error_set(err, ERROR_CORRUPT, "the registry gave something else than %s", digest);
+    return error_hint(err, "somebody may have tampered with it, or with the way to it");
+}
+
 /* A manifest as the registry has it; `digest` NULL: what the tag points to. */
 static int read_manifest(struct pull *pull, const char *digest, char found[IMAGE_DIGEST_SIZE],
                          json_t **ret, struct error **err) {
@@ -260,23 +277,13 @@ static int read_manifest(struct pull *pull, const char *digest, char found[IMAGE
     OWN_STRING what = place(pull, digest, err);
     if (!what)
         return -1;
-    add_common(&arguments, pull);
-    add(&arguments, "--command-timeout", "2m");
-    add(&arguments, "inspect", "--raw");
-    if (pull->source->credentials)
-        add(&arguments, "--authfile", pull->source->credentials);
-    if (pull->source->certificates)
-        add(&arguments, "--cert-dir", pull->source->certificates);
-    if (pull->source->insecure)
-        add(&arguments, "--tls-verify=false", NULL);
+    add_inspect(&arguments, pull);
     add(&arguments, what, NULL);
     if (run(pull, &arguments, &text, NULL, NULL, err) < 0 ||
         staging_write(pull->staging, buffer_text(&text), text.size, found, err) < 0)
         return -1;
-    if (digest && !text_equal(found, digest)) {
-        error_set(err, ERROR_CORRUPT, "the registry gave something else than %s", digest);
-        return error_hint(err, "somebody may have tampered with it, or with the way to it");
-    }
+    if (digest && !text_equal(found, digest))
+        return another_content(digest, err);
     *ret = staging_json(pull->staging, found, err);
     return *ret ? 0 : -1;
 }
@@ -350,10 +357,7 @@ static uint64_t size_of(const json_t *manifest) {
 static int copy(struct pull *pull, struct error **err) {
     struct arguments arguments = {0};
     struct counting counting = {pull, 0, size_of(pull->manifest)};
-    /* A signature is also of a tag: where one is asked for, skopeo must see the tag. */
-    bool by_tag =
-        json_array_size(pull->source->keys) && pull->reference.tag && !pull->reference.digest;
-    OWN_STRING what = place(pull, by_tag ? NULL : pull->digest, err);
+    OWN_STRING what = place(pull, pull->digest, err);
     OWN_STRING target = memory_format("oci:%s/layout:image", pull->folder);
     OWN_STRING blobs = memory_format("%s/blobs", pull->staging->store->path);
     if (!what || !target || !blobs)
@@ -375,22 +379,24 @@ static int copy(struct pull *pull, struct error **err) {
     return run(pull, &arguments, NULL, watch, &counting, err);
 }
 
-/* What skopeo copied must be what the manifest names: a tag can move meanwhile. */
-static int compare(struct pull *pull, struct error **err) {
-    OWN_STRING path = memory_format("%s/layout/index.json", pull->folder);
-    OWN_JSON index = path ? json_read_file(AT_FDCWD, path, IMAGE_DOCUMENT_MAXIMUM, err) : NULL;
-    if (!index)
-        return path ? -1 : error_set_memory(err);
-    const json_t *first = json_array_get(json_object_get(index, "manifests"), 0);
-    OWN_JSON copied = staging_json(pull->staging, json_get_string(first, "digest", "sha256:"), err);
-    if (!copied)
+/* skopeo rewrites a configuration of Docker's form; the manifest names the original. */
+static int read_config(struct pull *pull, struct error **err) {
+    struct arguments arguments = {0};
+    const char *digest = json_get_string(json_object_get(pull->manifest, "config"), "digest", "");
+    char found[IMAGE_DIGEST_SIZE];
+    OWN_BUFFER text = {.maximum = IMAGE_DOCUMENT_MAXIMUM};
+    int there = staging_need(pull->staging, digest, err);
+    OWN_STRING what = there == 0 ? place(pull, pull->digest, err) : NULL;
+    if (there)
+        return there < 0 ? -1 : 0;
+    if (!what)
         return -1;
-    const char *ours = json_get_string(json_object_get(pull->manifest, "config"), "digest", "");
-    const char *theirs = json_get_string(json_object_get(copied, "config"), "digest", "");
-    if (text_equal(ours, theirs))
-        return 0;
-    error_set(err, ERROR_BUSY, "its tag was moved to another image while it was pulled");
-    return error_hint(err, "pull it again, or pull it by digest");
+    add_inspect(&arguments, pull);
+    add(&arguments, "--config", what);
+    if (run(pull, &arguments, &text, NULL, NULL, err) < 0 ||
+        staging_write(pull->staging, buffer_text(&text), text.size, found, err) < 0)
+        return -1;
+    return text_equal(found, digest) ? 0 : another_content(digest, err);
 }
 
 static int ask_first(const struct pull *pull, const char *name, const char *digest,
@@ -408,7 +414,7 @@ static int pull_image(struct pull *pull, const char *reference, struct error **e
     OWN_STRING name = image_reference_text(&pull->reference, err);
     if (!name || ask_first(pull, name, NULL, err) < 0 || prepare(pull, err) < 0 ||
         choose_manifest(pull, err) < 0 || ask_first(pull, name, pull->digest, err) < 0 ||
-        copy(pull, err) < 0 || compare(pull, err) < 0)
+        copy(pull, err) < 0 || read_config(pull, err) < 0)
         return -1;
     const char *references[] = {name};
     struct arrival arrival = {.digest = pull->digest,

@@ -75,6 +75,8 @@ static struct node *declare(struct loader *loader, const struct plugin_use *use,
     if (fallback && text_equal(type, "string") && !missing && node_is_scalar(fallback))
         fallback = new_text(loader, fallback, fallback->text);
     put(loader, &made, "default", fallback);
+    if (!missing && !text_equal(type, "boolean"))
+        put(loader, &made, "choices", node_get_value(parameter, "choices"));
     struct node *help = node_get_value(parameter, "help");
     if (help && help->kind == NODE_STRING)
         put(loader, &made, "help", help);
@@ -191,36 +193,74 @@ static struct node *make_mount(struct loader *loader, const struct node *place, 
     return mount;
 }
 
-/* "8000m" or 8 in millicores; "8Gi", "200Mi" or 200 in MiB. */
+/* What a plugin may be given of the machine: its descriptor bounds it, the pipeline's node says it.
+ */
+struct limit {
+    const char *key, *least, *most; /* keys of the node, and of the descriptor */
+    const char *resource;           /* in our language */
+    const char *name, *unit;        /* for people */
+};
+enum { LIMIT_CPU, LIMIT_MEMORY, LIMIT_GPU };
+static const struct limit limits[] = {
+    {"cpu_limit", "min_cpu_limit", "max_cpu_limit", "cpus", "CPU", "millicores"},
+    {"memory_limit", "min_memory_limit", "max_memory_limit", "memory", "memory", "MiB"},
+    {"gpu_limit", "min_gpu_limit", "max_gpu_limit", "gpus", "GPU", "GPU"}};
+
+/* "8000m" or 8000 in millicores; "8Gi", "200Mi" or 200 in MiB; false when it says nothing. */
+static bool read_limit(struct loader *loader, const struct node *node, size_t kind, double *ret) {
+    const char *text = node ? scalar_text(loader, node, limits[kind].key) : NULL;
+    if (!text || !*text)
+        return false;
+    size_t size = strlen(text);
+    bool millicores = kind == LIMIT_CPU && text[size - 1] == 'm';
+    bool bytes = kind == LIMIT_MEMORY && strspn(text, "0123456789") != size;
+    uint64_t amount = 0;
+    OWN_ERROR error = NULL;
+    OWN_STRING number = memory_copy_bytes(text, size - millicores);
+    bool good = number && (bytes ? text_parse_size(number, &amount, &error)
+                                 : text_parse_number(number, ret, &error)) == 0;
+    if (bytes)
+        *ret = (double)amount / (1 << 20);
+    if ((good && *ret >= 0) || (!good && (!number || note_no_memory(loader, error))))
+        return good;
+    node_error(&loader->trouble, node,
+               kind == LIMIT_CPU      ? "cpu_limit: 2000m"
+               : kind == LIMIT_MEMORY ? "memory_limit: 2Gi"
+                                      : "gpu_limit: 1",
+               "`%.100s` is no %s limit", text, limits[kind].name);
+    return false;
+}
+
+static void put_limit(struct loader *loader, const struct plugin_use *use, size_t kind,
+                      struct node **resources) {
+    const struct limit *limit = &limits[kind];
+    const struct node *given = node_get_value(use->place, limit->key);
+    double amount = 0, least = 0, most = 0;
+    bool says = read_limit(loader, given, kind, &amount);
+    bool has_least = read_limit(loader, node_get_value(use->plugin, limit->least), kind, &least);
+    bool has_most = read_limit(loader, node_get_value(use->plugin, limit->most), kind, &most);
+    if (says && has_least && amount < least)
+        node_error(&loader->trouble, given, NULL, "the plugin needs at least %g %s", least,
+                   limit->unit);
+    if (says && has_most && amount > most)
+        node_error(&loader->trouble, given, NULL, "the plugin takes at most %g %s", most,
+                   limit->unit);
+    /* The least memory is none to be held to: in Docker it never was. */
+    if (!says && kind != LIMIT_MEMORY)
+        amount = least;
+    if (amount <= 0)
+        return;
+    const struct node *place = given ? given : use->place;
+    const char *text = kind == LIMIT_CPU      ? loader_format(loader, "%g", amount / 1000)
+                       : kind == LIMIT_MEMORY ? loader_format(loader, "%.0fMi", amount)
+                                              : loader_format(loader, "%.0f", amount);
+    put(loader, resources, limit->resource, new_word(loader, place, text));
+}
+
 static void put_limits(struct loader *loader, const struct plugin_use *use, struct node **step) {
     struct node *resources = new_mapping(loader, use->place);
-    const struct node *cpu = node_get_value(use->place, "cpu_limit");
-    const struct node *memory = node_get_value(use->place, "memory_limit");
-    struct node *gpu = node_get_value(use->place, "gpu_limit");
-    const char *text = cpu ? scalar_text(loader, cpu, "cpu_limit") : NULL;
-    double millicores = 0;
-    if (text) {
-        size_t size = strlen(text);
-        OWN_STRING number =
-            memory_copy_bytes(text, size && text[size - 1] == 'm' ? size - 1 : size);
-        OWN_ERROR error = NULL;
-        bool good = number && text_parse_number(number, &millicores, &error) == 0;
-        if (!good && note_no_memory(loader, error))
-            return;
-        if (!good || millicores <= 0)
-            node_error(&loader->trouble, cpu, "cpu_limit: 2000m", "`%.100s` is no CPU limit", text);
-        else
-            put(loader, &resources, "cpus",
-                new_word(loader, cpu, loader_format(loader, "%g", millicores / 1000)));
-    }
-    if (memory && memory->kind == NODE_INTEGER)
-        put_text(loader, &resources, "memory", memory, loader_format(loader, "%sMi", memory->text));
-    else if (memory)
-        put(loader, &resources, "memory", (struct node *)memory);
-    if (!gpu && !cpu && !memory)
-        gpu = node_get_value(use->plugin, "min_gpu_limit");
-    if (gpu && gpu->kind == NODE_INTEGER && gpu->integer > 0)
-        put(loader, &resources, "gpus", gpu);
+    for (size_t kind = 0; kind < ARRAY_SIZE(limits); kind++)
+        put_limit(loader, use, kind, &resources);
     const struct node *workers = node_get_value(use->place, "number_of_workers");
     if (workers && workers->kind == NODE_INTEGER && workers->integer > 1)
         node_warning(&loader->trouble, workers, NULL, "one worker is used, not several");
@@ -262,6 +302,7 @@ struct node *plugin_step(struct loader *loader, const struct plugin_use *use,
         push(mounts, make_mount(loader, use->place, "incoming", INCOMING, use->from));
     push(mounts, make_mount(loader, use->place, "outgoing", OUTGOING, NULL));
     put(loader, &step, "mounts", mounts);
+    put(loader, &step, "writable_root", new_word(loader, use->place, "true")); /* as in Docker */
     put_limits(loader, use, &step);
     return step;
 }

@@ -152,6 +152,11 @@ const struct language_key language_keys[] = {
      "network: internet", RUNNING},
     {"step", "box", "one of sealed|off",
      "off asks to run without the sealed box; the site must allow it.", "box: off", RUNNING},
+    {"step", "writable_root", "boolean",
+     "true: the program may write anywhere in its image; what it writes there is gone when it "
+     "ends. "
+     "Else it writes to its outputs and to /tmp. Steps of MedPerf's and ChRIS's files may.",
+     "writable_root: true", "container"},
     {"step", "cache", "boolean",
      "false: never reuse an earlier result of the same work; for steps that ask the world.",
      "cache: false", RUNNING},

@@ -296,8 +296,11 @@ static void load_image(struct loader *loader, struct draft *draft) {
 void load_running(struct loader *loader, struct draft *draft) {
     struct step *step = &draft->step;
     step->tool = step->type == STEP_TOOL ? key_text(loader, draft->node, "tool") : NULL;
-    if (step->type == STEP_CONTAINER)
+    if (step->type == STEP_CONTAINER) {
         load_image(loader, draft);
+        /* MedPerf's files were written for Docker, which lets programs write to their image. */
+        step->writable_root = key_boolean(loader, draft->node, "writable_root", loader->medperf);
+    }
     if (step->type == STEP_COMMAND || step->type == STEP_TOOL || step->type == STEP_CONTAINER)
         load_command(loader, draft);
     load_environment(loader, draft);

@@ -242,6 +242,7 @@ struct step {
     struct resources resources;
     const char *network; /* NULL: none */
     enum box_mode_wish { BOX_WISH_SEALED, BOX_WISH_OFF } box;
+    bool writable_root; /* STEP_CONTAINER: its program may write anywhere in the image */
     enum cache_mode cache;
     enum on_failure on_failure;
     size_t on_failure_step; /* ON_FAILURE_RUN */

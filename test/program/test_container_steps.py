@@ -108,3 +108,20 @@ def test_outputs_belong_to_the_caller(containers):
     assert (folder / 'x').read_text() == '1234\n'
     for path in (folder / 'x', folder / 'y'):
         assert (path.stat().st_uid, path.stat().st_gid) == (os.geteuid(), os.getegid())
+
+
+@pytest.mark.parametrize('key, expected', [('', 'read-only'), (', writable_root: true', 'writable'),
+                                           (', writable_root: false', 'read-only')])
+def test_the_image_is_written_where_the_step_says_so(containers, key, expected):
+    """And what was written there is seen by nobody else."""
+    containers.load_made('example/root', {'etc/mine': 'as it was'})
+    text = '''name: p
+steps:
+  - id: a
+    image: example/root%s
+    command: [sh, -c, "if echo new > /etc/mine; then echo writable; else echo read-only; fi > /out/x"]
+  - {id: b, image: example/root, needs: [a], command: [cp, /etc/mine, /out/x]}
+''' % ('\n    writable_root: ' + key.split(': ')[1] if key else '')
+    containers.run(text)
+    assert containers.output('a', 'x').strip() == expected
+    assert containers.output('b', 'x') == 'as it was'

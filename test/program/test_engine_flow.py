@@ -213,6 +213,40 @@ steps:
     assert lab.judged() == ['2']
 
 
+def test_a_clean_up_for_all_partitions_runs_once(lab):
+    """When what runs has ended, however many failed; and again when they failed again."""
+    text = ('name: tidy\ninputs:\n' + JUDGE_INPUT + '''
+steps:
+  - {id: list, command: 'echo "[1,2,3,4]" > /out/l'}
+  - id: work
+    foreach: {json: list/l}
+    on_failure: {run: tidy}
+    resources: {cpus: 0.1}
+''' + JUDGE_MOUNT + '''
+    command: |
+      touch /judge/began-${item}
+      if [ ${item} != 4 ]; then
+        for i in 1 2 3 4; do until test -e /judge/began-$i; do sleep 0.05; done; done
+        [ ${item} = 1 ] || until test -e /judge/go; do sleep 0.05; done
+        echo failed >> /judge/log; exit 1
+      fi
+  - id: tidy
+''' + JUDGE_MOUNT + '''
+    command: 'echo tidied >> /judge/log'
+''')
+    judge = lab.judge()
+    running = lab.start(text, '-i', 'judge=%s' % judge)
+    wait_until(lambda: lab.judged() == ['failed'])
+    lab.wait_for_state('work@1', 'failed')
+    assert lab.states()['tidy'] == 'waiting'  # two more are about to fail
+    (judge / 'go').touch()
+    running.communicate(timeout=60)
+    assert lab.judged() == ['failed'] * 3 + ['tidied'] and lab.state() == 'failed'
+    lab.glovebox('retry', 'last', status=1)
+    assert lab.judged() == (['failed'] * 3 + ['tidied']) * 2
+    assert lab.states()['tidy'] == 'succeeded'
+
+
 # -------------------------------------------------------------------------- next
 
 

@@ -94,6 +94,9 @@ def test_several_images_in_one_archive(glovebox):
 def test_a_name_moves_to_a_newer_image(glovebox):
     for content in ('old', 'new'):
         glovebox('image', 'load', small(glovebox.folder / content, content=content))
+    day = glovebox('image', 'list', '--json').json[0]['made'][:10]
+    assert day > '2026' and day in glovebox('image', 'list').stdout.splitlines()[0]
+    assert day in glovebox('image', 'show', 'example/small:1').stdout
     images = glovebox('image', 'list', '--json').json
     assert [one['reference'] for one in images] == ['docker.io/example/small:1', None]
     assert (root_of(glovebox, 'example/small:1') / 'etc/word').read_text() == 'new'
@@ -237,9 +240,80 @@ def test_whiteouts(glovebox):
     assert tree(root_of(glovebox, 'example/bad:1')) == ['b', 'folder', 'folder/new']
 
 
-def limit(glovebox, size):
+
+def policy(glovebox, **images):
     glovebox.home.mkdir(exist_ok=True)
-    (glovebox.home / 'policy.json').write_text(json.dumps({'images': {'maximum_size': size}}))
+    (glovebox.home / 'policy.json').write_text(json.dumps({'images': images}))
+
+
+def test_a_limit_of_size(glovebox):
+    """Of what comes in, and of what comes out of it."""
+    path = build_archive(glovebox.folder / 'image.tar', 'example/big:1', {'big': {'zeros': 30 << 20}}, busybox=False,
+                         form='oci', compress=True)
+    assert os.path.getsize(path) < 1 << 20
+    policy(glovebox, maximum_size='10MiB')
+    done = glovebox('image', 'load', path, status=1)
+    assert 'more than 10.0 MiB' in done.stderr and '"maximum_size"' in done.stderr
+    policy(glovebox, maximum_size='10k')
+    assert 'more than 10.0 KiB' in glovebox('image', 'load', path, status=1).stderr
+    assert os.listdir(store(glovebox) / 'tmp') == []
+    policy(glovebox, maximum_size='100MiB')
+    glovebox('image', 'load', path)
+
+
+CONTAINER = 'name: p\nsteps:\n  - {id: x, type: container, image: "%s", command: ["/bin/true"]}\n'
+
+
+def test_the_policy_is_asked_when_a_run_begins(glovebox):
+    path = build_archive(glovebox.folder / 'image.tar', 'example/tool:1')
+    digest = glovebox('image', 'load', '--json', path).json[0]['digest']
+    pipeline = glovebox.pipeline(CONTAINER % 'example/tool:1')
+    for rules, word in ((dict(allow=['registry.example.org']), 'does not allow the image docker.io/example/tool:1'),
+                        (dict(deny=['docker.io/example/*']), 'rule "docker.io/example/*" of images.deny'),
+                        (dict(deny=[digest]), 'images.deny'),
+                        (dict(allow=[{'name': 'docker.io/**', 'signed_by': __file__}]), 'none was verified')):
+        policy(glovebox, **rules)
+        done = glovebox('run', pipeline, status=3)
+        assert word in done.stderr and str(glovebox.home / 'policy.json') in done.stderr, done.stderr
+        assert 'warning' in glovebox('check', pipeline).stderr
+        shown = glovebox('image', 'show', '--json', 'example/tool:1').json
+        assert shown['policy']['allowed'] is False and word in shown['policy']['reason']
+        assert word in glovebox('image', 'load', '--name', 'example/tool:1', path, status=1).stderr
+    policy(glovebox, allow=['docker.io/example/tool:1'])
+    glovebox('check', pipeline)
+    assert glovebox('image', 'show', '--json', 'example/tool:1').json['policy'] == {'allowed': True, 'reason': None}
+
+
+@pytest.mark.parametrize('images, word', [
+    ({'allow': 'docker.io'}, 'must be a list of rules'), ({'allow': [1]}, 'must be a list of rules'),
+    ({'allow': [{}]}, 'must be a list of rules'), ({'deny': [{'name': 'x'}]}, 'must be a list of rules'),
+    ({'alow': []}, 'did you mean "allow"?'), ({'allow': [{'name': 'x', 'signed': 'y'}]}, 'unknown key "signed"'),
+    ({'allow': [{'name': 'x', 'signed_by': 'key.gpg'}]}, 'an absolute path'), ({'maximum_size': 5}, 'a size such as'),
+    ({'registries': []}, 'must be an object'), ({'registries': {'x': {'mirrors': 'y'}}}, 'a list of places'),
+    ({'registries': {'x': {'insecure': 'no'}}}, 'true or false'), ({'registries': {'x': {'mirror': []}}}, 'did you mean'),
+    ({'registries': {'x': {'credentials': 'auth.json'}}}, 'an absolute path'), ([], 'must be an object')])
+def test_mistakes_in_the_policy(glovebox, images, word):
+    glovebox.home.mkdir()
+    (glovebox.home / 'policy.json').write_text(json.dumps({'images': images}))
+    done = glovebox('image', 'list', status=1)
+    assert word in done.stderr and 'policy.json' in done.stderr, done.stderr
+
+
+def test_a_run_that_is_not_over_keeps_its_image(glovebox):
+    path = build_archive(glovebox.folder / 'image.tar', 'example/tool:1')
+    glovebox('image', 'load', path)
+    pipeline = glovebox.pipeline('name: p\nsteps:\n'
+                                 '  - {id: look, type: manual_review, message: ok?}\n'
+                                 '  - {id: x, type: container, image: "example/tool:1", command: ["/bin/true"], '
+                                 'needs: [look]}\n')
+    glovebox('run', pipeline, status=4)
+    assert glovebox('image', 'list', '--json').json[0]['in_use'] is True
+    done = glovebox('image', 'remove', 'example/tool:1', status=1)
+    assert 'in use by a run that is not over' in done.stderr
+    glovebox('image', 'load', build_archive(glovebox.folder / 'new.tar', 'example/tool:1', {'new': 'new'}))
+    assert glovebox('image', 'gc', '--json').json['images'] == 0
+    glovebox('cancel', 'last')
+    assert glovebox('image', 'gc', '--json').json['images'] == 1
 
 
 # ------------------------------------------------------------------ survival
