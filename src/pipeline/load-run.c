@@ -240,7 +240,11 @@ static void load_box(struct loader *loader, struct draft *draft) {
     else
         step->box =
             key_word(loader, draft->node, "box", words, 2, 0) == 1 ? BOX_WISH_OFF : BOX_WISH_SEALED;
-    ask_site(loader, draft, box, "box", step->box == BOX_WISH_OFF ? "off" : NULL);
+    if (step->box == BOX_WISH_OFF && step->type == STEP_CONTAINER)
+        node_error(&loader->trouble, box, "make it a command to run it without a box",
+                   "a container is a box: step `%s` cannot be without one", draft_own_id(draft));
+    else
+        ask_site(loader, draft, box, "box", step->box == BOX_WISH_OFF ? "off" : NULL);
     step->cache = key_boolean(loader, draft->node, "cache", true) ? CACHE_ON : CACHE_OFF;
     const struct node *network = node_get_value(draft->node, "network");
     if (network && network->kind == NODE_BOOLEAN && network->boolean)
