@@ -80,6 +80,8 @@ int policy_allows(const struct policy *policy, const char *key, const char *valu
 /* What a flavor gives; 0 where it says nothing. `ret` may be NULL. */
 int policy_flavor(const struct policy *policy, const char *name, struct resources *ret,
                   struct error **err) MUST_CHECK;
+/* What a task is held to that does not say itself what it needs; 0 where nothing is said. */
+void policy_defaults(const struct policy *policy, struct compute_limits *ret);
 /* A time that a file gives, the shorter one of two; for "function_timeout". */
 int64_t policy_seconds(const struct policy *policy, const char *key, int64_t fallback);
 /* May this image come in, and run? (image/image.h has what a candidate is.) ERROR_DENIED says which

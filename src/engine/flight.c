@@ -436,6 +436,8 @@ int flight_begin(struct task *task, struct error **err) {
 static int launch(struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     const struct resources *resources = &flight->task->step->resources;
+    struct compute_limits defaults;
+    policy_defaults(flight->engine->policy, &defaults);
     struct job job = {
         .name = flight->job,
         .after = flight->before ? flight->before->job : NULL,
@@ -453,6 +455,9 @@ static int launch(struct flight *flight, struct error **err) {
                    .memory = resources->memory,
                    .shared_memory = resources->shared_memory,
                    .scratch = resources->scratch,
+                   .output = defaults.output,
+                   .output_files = defaults.output_files,
+                   .processes = defaults.processes,
                    .gpus = resources->gpus,
                    .timeout = step->timeout},
         .writable_root = step->writable_root,

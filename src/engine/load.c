@@ -141,21 +141,25 @@ static void select_steps(struct run *run) {
                                !has_selected_owner(run, i);
 }
 
-/* A flavor is a named size from the site's policy; what the step says itself goes first. */
-static int apply_flavor(struct run_step *step, struct error **err) {
+/* What the step says itself goes first, then its flavor, a named size from the site's policy, then
+ * what the policy says of all that do not say. */
+static int apply_policy(struct run_step *step, struct error **err) {
+    const struct policy *policy = step->run->engine->policy;
     struct resources *resources = &step->resources;
+    struct resources flavor = {0};
     *resources = step->step->resources;
-    if (!resources->flavor)
-        return 0;
-    struct resources flavor;
-    if (policy_flavor(step->run->engine->policy, resources->flavor, &flavor, err) < 0)
+    if (resources->flavor && policy_flavor(policy, resources->flavor, &flavor, err) < 0)
         return error_wrap(err, "step %s", step->step->id);
+    struct compute_limits defaults;
+    policy_defaults(policy, &defaults);
     if (!resources->cpus)
-        resources->cpus = flavor.cpus;
+        resources->cpus = flavor.cpus > 0 ? flavor.cpus : defaults.cpus;
     if (!resources->gpus)
         resources->gpus = flavor.gpus;
     if (!resources->memory)
-        resources->memory = flavor.memory;
+        resources->memory = flavor.memory ? flavor.memory : defaults.memory;
+    if (!resources->scratch)
+        resources->scratch = defaults.scratch;
     return 0;
 }
 
@@ -168,7 +172,7 @@ static int make_steps(struct run *run, struct error **err) {
     for (size_t i = 0; i < count; i++) {
         run->steps[i].run = run;
         run->steps[i].step = &run->pipeline->steps[i];
-        if (apply_flavor(&run->steps[i], err) < 0)
+        if (apply_policy(&run->steps[i], err) < 0)
             return -1;
     }
     if (make_axes(run, err) < 0)

@@ -38,28 +38,56 @@ int policy_wrong_kind(const char *what, const char *kind, struct error **err) {
                            "\"flavors\": {\"small\": {\"cpus\": 1, \"memory\": \"2GiB\"}}}");
 }
 
-static int check_flavor(const char *name, json_t *flavor, struct error **err) {
-    static const char *const keys[] = {"cpus", "memory", "gpus"};
-    if (!json_is_object(flavor))
+/* A size, as {"cpus", "memory", …} gives it. */
+struct size_key {
+    const char *name;
+    enum { SIZE_NUMBER, SIZE_COUNT, SIZE_BYTES } kind;
+};
+static const struct size_key flavor_keys[] = {
+    {"cpus", SIZE_NUMBER}, {"memory", SIZE_BYTES}, {"gpus", SIZE_COUNT}};
+static const struct size_key default_keys[] = {
+    {"cpus", SIZE_NUMBER},  {"memory", SIZE_BYTES},       {"scratch", SIZE_BYTES},
+    {"output", SIZE_BYTES}, {"output_files", SIZE_COUNT}, {"processes", SIZE_COUNT}};
+
+static int check_size(const struct size_key *key, const json_t *value, struct error **err) {
+    uint64_t bytes = 0;
+    switch (key->kind) {
+    case SIZE_NUMBER:
+        return json_number_value(value) > 0 ? 0 : policy_wrong_kind(key->name, "a number", err);
+    case SIZE_COUNT:
+        return json_is_integer(value) && json_integer_value(value) >= 0 &&
+                       json_integer_value(value) <= INT32_MAX
+                   ? 0
+                   : policy_wrong_kind(key->name, "a number", err);
+    default:
+        return json_is_string(value) && text_parse_size(json_string_value(value), &bytes, NULL) == 0
+                   ? 0
+                   : policy_wrong_kind(key->name, "a size such as \"2GiB\"", err);
+    }
+}
+
+static int check_sizes(const char *name, json_t *sizes, const struct size_key *keys, size_t count,
+                       const char *where, struct error **err) {
+    const char *names[ARRAY_SIZE(default_keys)], *key;
+    for (size_t i = 0; i < count; i++)
+        names[i] = keys[i].name;
+    if (!json_is_object(sizes))
         return policy_wrong_kind(name, "an object", err);
-    const char *key;
     json_t *value;
-    json_object_foreach(flavor, key, value) {
-        uint64_t bytes = 0;
-        if (!policy_is_known(key, keys, ARRAY_SIZE(keys)))
-            return policy_unknown_key(key, keys, ARRAY_SIZE(keys), "a flavor has an ", err);
-        if (text_equal(key, "memory")) {
-            if (!json_is_string(value) ||
-                text_parse_size(json_string_value(value), &bytes, NULL) < 0)
-                return policy_wrong_kind(key, "a size such as \"2GiB\"", err);
-        } else if (text_equal(key, "gpus")
-                       ? !json_is_integer(value) || json_integer_value(value) < 0 ||
-                             json_integer_value(value) > 1000
-                       : !(json_number_value(value) > 0)) {
-            return policy_wrong_kind(key, "a number", err);
-        }
+    json_object_foreach(sizes, key, value) {
+        size_t i = 0;
+        while (i < count && !text_equal(names[i], key))
+            i++;
+        if (i == count)
+            return policy_unknown_key(key, names, count, where, err);
+        if (check_size(&keys[i], value, err) < 0)
+            return -1;
     }
     return 0;
+}
+
+static int check_flavor(const char *name, json_t *flavor, struct error **err) {
+    return check_sizes(name, flavor, flavor_keys, ARRAY_SIZE(flavor_keys), "a flavor has an ", err);
 }
 
 static int check_rule(const char *key, json_t *value, struct error **err) {
@@ -83,13 +111,16 @@ static int check_rule(const char *key, json_t *value, struct error **err) {
         return policy_wrong_kind(key, "an object", err);
     if (text_equal(key, "images"))
         return policy_check_images(value, err);
+    if (text_equal(key, "defaults"))
+        return check_sizes(key, value, default_keys, ARRAY_SIZE(default_keys), "defaults have an ",
+                           err);
     json_object_foreach(value, name, item) if (check_flavor(name, item, err) < 0) return -1;
     return 0;
 }
 
 static int check_rules(json_t *rules, struct error **err) {
-    static const char *const keys[] = {"allow_box_off", "networks", "flavors", "function_timeout",
-                                       "images"};
+    static const char *const keys[] = {"allow_box_off",    "networks", "flavors",
+                                       "function_timeout", "images",   "defaults"};
     if (!json_is_object(rules))
         return policy_wrong_kind("all of it", "an object", err);
     const char *key;
@@ -227,6 +258,37 @@ int policy_flavor(const struct policy *policy, const char *name, struct resource
     if (ret)
         *ret = least;
     return 0;
+}
+
+/* Of two files that give a size, the smaller one; 0 when neither does. */
+static double least_size(const struct policy *policy, const struct size_key *key) {
+    double least = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(policy->files); i++) {
+        const json_t *value =
+            json_object_get(json_object_get(policy->files[i].rules, "defaults"), key->name);
+        uint64_t bytes = 0;
+        if (json_is_string(value) &&
+            text_parse_size(json_string_value(value), &bytes, NULL) < 0) /* it was checked */
+            continue;
+        double size = json_is_string(value) ? (double)bytes : json_number_value(value);
+        if (size > 0 && (!(least > 0) || size < least))
+            least = size;
+    }
+    return least;
+}
+
+void policy_defaults(const struct policy *policy, struct compute_limits *ret) {
+    double sizes[ARRAY_SIZE(default_keys)];
+    for (size_t i = 0; i < ARRAY_SIZE(default_keys); i++)
+        sizes[i] = least_size(policy, &default_keys[i]);
+    *ret = (struct compute_limits){
+        .cpus = sizes[0],
+        .memory = (uint64_t)sizes[1],
+        .scratch = (uint64_t)sizes[2],
+        .output = (uint64_t)sizes[3],
+        .output_files = (uint64_t)sizes[4],
+        .processes = (unsigned)sizes[5],
+    };
 }
 
 int64_t policy_seconds(const struct policy *policy, const char *key, int64_t fallback) {

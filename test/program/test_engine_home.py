@@ -421,3 +421,20 @@ steps:
     # AddressSanitizer's own shadow and quarantine come on top in a build with it.
     sanitized = b'__asan_init' in lab.glovebox.binary.read_bytes()
     assert 0 < peak < (1024 if sanitized else 200) * 1024, 'peak memory of %d KiB' % peak
+
+
+def test_a_database_that_is_none(lab):
+    lab.home.mkdir(mode=0o700)
+    (lab.home / 'glovebox.db').write_text('not one, but long enough to be looked at\n' * 100)
+    said = lab.glovebox('status', 'last', status=1).stderr
+    assert 'file is not a database' in said and "hint: it is damaged, or somebody else's" in said
+    assert (lab.home / 'glovebox.db').read_text().startswith('not one')
+
+
+def test_unknown_steps_are_told_which_there_are(lab):
+    text = 'name: x\nsteps: [{id: prepare, command: "true"}, {id: report, command: "true"}]\n'
+    for option in ('--only', '--from'):
+        lab.run(text, option, 'prepaer', status=3)
+        assert 'did you mean "prepare"?' in lab.last.stderr
+        lab.run(text, option, 'zzz', status=3)
+        assert 'its steps are prepare, report' in lab.last.stderr

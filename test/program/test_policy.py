@@ -87,7 +87,39 @@ def test_of_two_flavors_the_smaller_one_holds(site, glovebox):
     assert (limits['cpus'], limits['memory']) == (0.5, 64 << 20)
 
 
+def box_of(glovebox):
+    run = glovebox('status', 'last', '--json').json['run']
+    lines = (glovebox.home / 'runs' / run / 'tasks.jsonl').read_text().splitlines()
+    return json.loads(lines[0])['attempts'][0]['box']
+
+
+def test_defaults_hold_for_who_does_not_say(site, glovebox):
+    """Of two files the smaller holds; what a step says itself, or its flavor, goes first."""
+    both = site({'defaults': {'cpus': 0.5, 'memory': '128MiB'},
+                 'flavors': {'small': {'memory': '32MiB'}}},
+                {'defaults': {'memory': '64MiB', 'processes': 1000}})
+    both('run', 'name: p\nsteps: [{id: x, command: "true"}]\n', '--no-reuse')
+    assert (box_of(glovebox)['cpus'], box_of(glovebox)['memory']) == (0.5, 64 << 20)
+    both('run', 'name: q\nsteps: [{id: x, command: "true", resources: {memory: 256m}}]\n', '--no-reuse')
+    assert (box_of(glovebox)['cpus'], box_of(glovebox)['memory']) == (0.5, 256 << 20)
+    both('run', FLAVOR, '--no-reuse')
+    assert (box_of(glovebox)['cpus'], box_of(glovebox)['memory']) == (0.5, 32 << 20)
+
+
+def test_a_task_that_asks_nothing_is_held_to_the_defaults(site, glovebox):
+    held = site({'defaults': {'output': '1MiB', 'output_files': 100}})
+    held('run', 'name: p\nsteps: [{id: x, command: "head -c 5M /dev/zero > ${out}/x; sleep 40"}]\n',
+         status=1)
+    assert glovebox('tasks', 'last', '--json').json_lines[0]['cause'] == 'output'
+    held('run', 'name: q\nsteps: [{id: x, command: "cd ${out}; seq 200 | xargs touch; sleep 40"}]\n', status=1)
+    assert glovebox('tasks', 'last', '--json').json_lines[0]['cause'] == 'output'
+    held('run', 'name: r\nsteps: [{id: x, command: "echo > ${out}/x"}]\n')
+
+
 @pytest.mark.parametrize('rules, words', [
+    ('{"defaults": {"memroy": "1g"}}', ['defaults have an unknown key', 'did you mean "memory"?']),
+    ('{"defaults": {"processes": "many"}}', ['"processes" must be a number']),
+    ('{"defaults": []}', ['"defaults" must be an object']),
     ('{"allow_box_of": false}', ['unknown key "allow_box_of"', 'did you mean "allow_box_off"?']),
     ('{"color": 1}', ['unknown key "color"', 'the keys are: allow_box_off, networks, flavors']),
     ('{"networks": "internet"}', ['"networks" must be a list of names', 'for example']),
@@ -115,4 +147,4 @@ def test_doctor_says_which_policy_applies(site, glovebox):
     text = finding(site({'networks': ['internet', 'hospital']},
                         {'networks': ['hospital'], 'allow_box_off': True}))
     assert '/etc/glovebox/policy.json and %s' % (glovebox.home / 'policy.json') in text
-    assert 'outside the box are allowed' in text and text.endswith('networks: hospital')
+    assert 'outside the box are allowed' in text and 'networks: hospital;' in text
