@@ -263,7 +263,10 @@ static void load_box(struct loader *loader, struct draft *draft) {
 
 /* The same for this pipeline wherever it is read from: links in its path are resolved. */
 static const char *archive_path(struct loader *loader, const char *path) {
-    OWN_STRING file = path_resolve(loader->pipeline->path, NULL);
+    OWN_ERROR problem = NULL; /* a record may be older than its file is there */
+    OWN_STRING file = path_resolve(loader->pipeline->path, &problem);
+    if (!file && note_no_memory(loader, problem))
+        return path;
     const char *own = file ? file : loader->pipeline->path;
     path += text_starts_with(path, "./") ? 2 : 0;
     if (*path == '/' || *own != '/')
