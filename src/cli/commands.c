@@ -31,6 +31,7 @@ const struct command *const command_table[] = {
     &command_image_verify,
     &command_image_remove,
     &command_image_gc,
+    &command_image_plugin,
     /* GROUP_HOUSE */
     &command_tool,
     &command_doctor,

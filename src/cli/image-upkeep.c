@@ -89,12 +89,11 @@ static int remove_image(const struct invocation *invocation, struct error **err)
     bool dry_run = given_flag(invocation, "dry-run");
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON needed = engine_images_needed(session.home, err);
-    if (!needed)
-        return -1;
+    OWN_JSON needed = image_needed(invocation, err);
     for (size_t i = 0; i < invocation->argument_count; i++) {
         struct image_gc_report one = {0};
-        if (image_remove(session.store, invocation->arguments[i], needed, dry_run, &one, err) < 0)
+        if (!needed ||
+            image_remove(session.store, invocation->arguments[i], needed, dry_run, &one, err) < 0)
             return -1;
         total.names += one.names;
         total.images += one.images;
@@ -129,7 +128,7 @@ static int gc(const struct invocation *invocation, struct error **err) {
     bool dry_run = given_flag(invocation, "dry-run");
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON needed = engine_images_needed(session.home, err);
+    OWN_JSON needed = image_needed(invocation, err);
     if (!needed || image_gc(session.store, needed, dry_run, &report, err) < 0)
         return -1;
     return report_dropped(invocation, dry_run, &report, err) < 0 ? -1 : STATUS_SUCCEEDED;

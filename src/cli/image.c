@@ -59,6 +59,17 @@ void text_append_digest(struct buffer *out, const char *digest) {
     buffer_format(out, "%.19s", digest);
 }
 
+json_t *image_needed(const struct invocation *invocation, struct error **err) {
+    OWN_ENGINE engine = NULL;
+    OWN_ERROR problem = NULL;
+    if (session_open(invocation, SESSION_ASK, &engine, &problem) == 0)
+        return engine_images_needed(engine, err);
+    if (problem && problem->code == ERROR_NOT_FOUND)
+        return json_array();
+    error_move(err, take(&problem));
+    return NULL;
+}
+
 /* ---------------------------------------------------------------------- load */
 
 int image_report_added(const struct invocation *invocation, const json_t *loaded,
@@ -135,8 +146,8 @@ static void list_line(struct buffer *out, const json_t *one, unsigned width) {
     buffer_append(out, used ? "  in use\n" : "\n");
 }
 
-/* Times in JSON are texts; and whether something needs the image. */
-static int complete(json_t *one, const json_t *needed, struct error **err) {
+/* Adds whether something needs the image; times in JSON are texts. */
+static int complete(json_t *one, const json_t *needed, bool for_json, struct error **err) {
     char text[CLOCK_TEXT_SIZE];
     bool used = json_array_size(json_object_get(one, "holders")) > 0;
     size_t i;
@@ -146,6 +157,8 @@ static int complete(json_t *one, const json_t *needed, struct error **err) {
     }
     if (json_object_set_new(one, "in_use", json_boolean(used)) < 0)
         return error_set_memory(err);
+    if (!for_json)
+        return 0;
     clock_format(json_get_integer(one, "made", 0), text);
     return json_object_set_new(one, "made", json_string(text)) < 0 ? error_set_memory(err) : 0;
 }
@@ -154,7 +167,7 @@ static int list(const struct invocation *invocation, struct error **err) {
     OWN_IMAGE_SESSION session = {0};
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON needed = engine_images_needed(session.home, err);
+    OWN_JSON needed = image_needed(invocation, err);
     OWN_JSON images = needed ? image_list(session.store, err) : NULL;
     OWN_BUFFER out = {0};
     size_t i, width = 20;
@@ -164,7 +177,7 @@ static int list(const struct invocation *invocation, struct error **err) {
     json_array_foreach(images, i, one) {
         size_t size = text_width(json_get_string(one, "reference", ""));
         width = size > width ? size : width;
-        if (complete(one, needed, err) < 0)
+        if (complete(one, needed, given_flag(invocation, "json"), err) < 0)
             return -1;
     }
     json_array_foreach(images, i, one) {
@@ -287,11 +300,13 @@ static int show(const struct invocation *invocation, struct error **err) {
     OWN_IMAGE_SESSION session = {0};
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON needed = engine_images_needed(session.home, err);
+    OWN_JSON needed = image_needed(invocation, err);
     OWN_JSON image = needed ? image_show(session.store, given_argument(invocation, 0), err) : NULL;
-    if (!image || complete(image, needed, err) < 0 || add_verdict(&session, image, err) < 0)
+    bool for_json = given_flag(invocation, "json");
+    if (!image || complete(image, needed, for_json, err) < 0 ||
+        add_verdict(&session, image, err) < 0)
         return -1;
-    if (given_flag(invocation, "json"))
+    if (for_json)
         return print_json(image, false, err) < 0 ? -1 : STATUS_SUCCEEDED;
     OWN_BUFFER out = {0};
     show_all(&out, image);

@@ -28,6 +28,9 @@ int image_report_added(const struct invocation *invocation, const json_t *added,
 /* Loads the archives that steps have for images: *ret gets {path: pinned name}. */
 int image_load_archives(const struct invocation *invocation, const struct pipeline *pipeline,
                         json_t **ret, struct error **err) MUST_CHECK;
+/* Digests of the images that runs need which are not over; of a home in which nothing has run yet,
+ * none. */
+json_t *image_needed(const struct invocation *invocation, struct error **err) MUST_CHECK;
 /* "sha256:0123456789ab" */
 void text_append_digest(struct buffer *out, const char *digest);
 

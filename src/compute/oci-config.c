@@ -257,21 +257,13 @@ static size_t write_mapping(struct buffer *out, const char *key, uint32_t id) {
     return at;
 }
 
-static int write_linux(struct buffer *out, const struct oci_devices *devices,
-                       struct oci_container *ret, struct error **err) {
+static void write_linux(struct buffer *out, struct oci_container *ret) {
     buffer_append(out, "\"linux\":{");
     ret->host_user_at = write_mapping(out, "uidMappings", ret->image->user.user);
     ret->host_group_at = write_mapping(out, "gidMappings", ret->image->user.group);
-    if (devices) {
-        buffer_append(out, "\"devices\":[");
-        if (add_list(out, devices->nodes, err) < 0)
-            return -1;
-        buffer_append(out, "],");
-    }
     buffer_append(out, "\"namespaces\":[{\"type\":\"user\"},{\"type\":\"mount\"}],"
                        "\"maskedPaths\":[\"/proc/keys\",\"/proc/kcore\",\"/proc/timer_list\","
                        "\"/proc/kallsyms\",\"/proc/sched_debug\",\"/proc/slabinfo\"]},");
-    return 0;
 }
 
 int oci_configure(const struct job *job, const struct oci_image *image,
@@ -281,8 +273,7 @@ int oci_configure(const struct job *job, const struct oci_image *image,
     struct buffer *out = &container.config;
     out->maximum = MESSAGE_MAXIMUM;
     buffer_append(out, "{\"ociVersion\":\"1.0.2\",");
-    if (write_linux(out, devices, &container, err) < 0)
-        return -1;
+    write_linux(out, &container);
     buffer_format(out, "\"root\":{\"path\":\"rootfs\",\"readonly\":%s},",
                   job->writable_root ? "false" : "true");
     if (write_process(out, job, devices, &container, err) < 0 ||

@@ -11,13 +11,11 @@
 #include <libfyaml.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum { SPECIFICATION_MAXIMUM = 4 << 20, FILES_MAXIMUM = 64, DEVICES_MAXIMUM = 256 };
 
 void oci_devices_release(struct oci_devices *devices) {
-    json_decref(devices->nodes);
     json_decref(devices->mounts);
     json_decref(devices->environment);
     json_decref(devices->hooks);
@@ -122,30 +120,30 @@ json_t *oci_list_devices(struct error **err) {
 
 /* --------------------------------------------------------------------------- applying */
 
-/* A node as the runtime specification has it; what the file does not say is looked at. */
+static int bind(struct oci_devices *ret, const char *host, const char *inside,
+                const char *const options[3], struct error **err) {
+    if (host[0] != '/' || inside[0] != '/')
+        return error_set(err, ERROR_INVALID, "a CDI file has a path that is not absolute");
+    json_t *mount = json_pack("{s:s, s:s, s:s, s:[s, s, s]}", "type", "bind", "source", host,
+                              "destination", inside, "options", options[0], options[1], options[2]);
+    return mount && json_array_append_new(ret->mounts, mount) == 0 ? 0 : error_set_memory(err);
+}
+
+/* The host's node itself is shown, which an ordinary user may do as well as root. */
 static int add_node(const json_t *said, struct oci_devices *ret, struct error **err) {
     const char *path = json_get_string(said, "path", "");
     const char *host = json_get_string(said, "hostPath", path);
     struct stat status;
-    if (path[0] != '/' || stat(host, &status) < 0 ||
-        !(S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)))
+    if (stat(host, &status) < 0 || !(S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)))
         return error_set(err, ERROR_UNSUPPORTED, "the GPU's device %s is not there", host);
-    json_t *node =
-        json_pack("{s:s, s:s, s:i, s:i, s:i}", "path", path, "type",
-                  S_ISCHR(status.st_mode) ? "c" : "b", "major", (int)major(status.st_rdev), "minor",
-                  (int)minor(status.st_rdev), "fileMode", (int)(status.st_mode & 0777));
-    return node && json_array_append_new(ret->nodes, node) == 0 ? 0 : error_set_memory(err);
+    return bind(ret, host, path, (const char *const[]){"bind", "nosuid", "noexec"}, err);
 }
 
+/* Whatever the file says: read-only. */
 static int add_mount(const json_t *said, struct oci_devices *ret, struct error **err) {
-    const char *host = json_get_string(said, "hostPath", "");
-    const char *inside = json_get_string(said, "containerPath", "");
-    if (host[0] != '/' || inside[0] != '/')
-        return error_set(err, ERROR_INVALID, "a mount of a CDI file has no absolute paths");
-    /* Whatever the file says: read-only. */
-    json_t *mount = json_pack("{s:s, s:s, s:s, s:[s, s, s, s]}", "type", "bind", "source", host,
-                              "destination", inside, "options", "rbind", "ro", "nosuid", "nodev");
-    return mount && json_array_append_new(ret->mounts, mount) == 0 ? 0 : error_set_memory(err);
+    return bind(ret, json_get_string(said, "hostPath", ""),
+                json_get_string(said, "containerPath", ""),
+                (const char *const[]){"rbind", "ro", "nosuid"}, err);
 }
 
 static int add_hook(json_t *said, struct oci_devices *ret, struct error **err) {
@@ -223,11 +221,11 @@ static int choose(json_t *all, const json_t *taken, unsigned count, struct oci_d
 int oci_find_devices(unsigned count, const json_t *taken, struct oci_devices *ret,
                      json_t *ret_names, struct error **err) {
     struct oci_devices devices CLEANUP(oci_devices_release) = {json_array(), json_array(),
-                                                               json_array(), json_object()};
+                                                               json_object()};
     OWN_JSON all = oci_list_devices(err);
     if (!all)
         return -1;
-    if (!devices.nodes || !devices.mounts || !devices.environment || !devices.hooks)
+    if (!devices.mounts || !devices.environment || !devices.hooks)
         return error_set_memory(err);
     if (json_array_size(all) == 0) {
         error_set(err, ERROR_UNSUPPORTED,

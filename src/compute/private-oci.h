@@ -28,8 +28,7 @@ void oci_image_release(struct oci_image *image);
 
 /* Devices and what belongs to them, as the machine's CDI files describe them. */
 struct oci_devices {
-    json_t *nodes;       /* of linux.devices */
-    json_t *mounts;      /* of the configuration */
+    json_t *mounts;      /* of the configuration: device nodes and files */
     json_t *environment; /* "K=V" */
     json_t *hooks;       /* {"createContainer": […]…} */
 };

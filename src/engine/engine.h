@@ -94,9 +94,6 @@ int policy_check_image(const struct policy *policy, const struct image_candidate
  * pipeline calls it. */
 int policy_check_pinned(const struct policy *policy, const char *home, const char *name,
                         const char *pinned, struct error **err) MUST_CHECK;
-/* Digests of the images that runs of this home need which are not over. A home without runs needs
- * none. */
-json_t *engine_images_needed(const char *home, struct error **err) MUST_CHECK;
 /* The key files that must have signed an image of this name: a list of paths, empty when none has
  * to. */
 json_t *policy_image_keys(const struct policy *policy, const char *reference,
@@ -285,6 +282,8 @@ struct gc_report {
  * `older_than` ms. Recipes and digests stay, so that a later run still knows what is unchanged. */
 int engine_gc(struct engine *engine, int64_t older_than, bool dry_run, struct gc_report *ret,
               struct error **err) MUST_CHECK;
+/* Digests of the images that runs need which are not over. */
+json_t *engine_images_needed(struct engine *engine, struct error **err) MUST_CHECK;
 /* Removes a finished run, its logs and its record. */
 int engine_remove(struct engine *engine, const char *run, bool dry_run, struct gc_report *ret,
                   struct error **err) MUST_CHECK;

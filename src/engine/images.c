@@ -2,8 +2,6 @@
  * however long that takes and wherever a name points meanwhile. */
 #include "private.h"
 
-#include <fcntl.h>
-
 /* The name must be known to the driver now; what it is pinned to goes into `images`. */
 static int pin(const struct engine *engine, const struct step *step, json_t *images,
                struct error **err) {
@@ -36,30 +34,21 @@ const char *images_of(const struct run *run, const struct step *step) {
     return step->image ? json_get_string(run->images, step->image, step->image) : NULL;
 }
 
-json_t *engine_images_needed(const char *home, struct error **err) {
-    OWN_JSON digests = json_array();
-    OWN_STRING database = path_join(home, "glovebox.db");
-    if (!digests || !database) {
-        error_set_memory(err);
-        return NULL;
-    }
-    if (!file_exists(AT_FDCWD, database))
-        return take(&digests);
-    OWN_ENGINE engine = NULL;
-    struct engine_options options = {.home = home};
-    if (engine_open(&options, &engine, err) < 0)
-        return NULL;
+const char *images_digest(const char *pinned) {
+    const char *at = pinned ? strrchr(pinned, '@') : NULL;
+    return at ? at + 1 : pinned;
+}
+
+json_t *engine_images_needed(struct engine *engine, struct error **err) {
+    OWN_JSON needed = json_array();
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT DISTINCT j.value FROM run, json_each(run.images) j "
                                 "WHERE run.state < ?",
                                 "i", (int64_t)RUN_SUCCEEDED);
     int more = rows ? 1 : -1;
-    while (more > 0 && (more = rows_next(rows, err)) > 0)
-        json_array_append_new(digests, json_string(images_digest(rows_text(rows, 0))));
-    return more < 0 ? NULL : take(&digests);
-}
-
-const char *images_digest(const char *pinned) {
-    const char *at = pinned ? strrchr(pinned, '@') : NULL;
-    return at ? at + 1 : pinned;
+    while (needed && more > 0 && (more = rows_next(rows, err)) > 0)
+        json_array_append_new(needed, json_string(images_digest(rows_text(rows, 0))));
+    if (!needed)
+        error_set_memory(err);
+    return more < 0 ? NULL : take(&needed);
 }

@@ -116,7 +116,9 @@ static int stage_devices(struct box *box) {
     for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
         char host[32];
         (void)snprintf(host, sizeof(host), "/dev/%s", nodes[i]);
-        if (show(host, host + 1, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC) < 0)
+        /* Read-only: devices are written to all the same, but nobody changes their mode or owner.
+         */
+        if (show(host, host + 1, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC) < 0)
             return -1;
     }
     for (size_t i = 0; i < ARRAY_SIZE(links); i++) {

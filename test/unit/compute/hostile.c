@@ -108,6 +108,7 @@ static void try_files(const char *secret, const char *input) {
     try_open("write to /", "/evil", O_WRONLY | O_CREAT);
     try_open("write /etc/passwd", "/etc/passwd", O_WRONLY);
     try_open("write to /dev", "/dev/evil", O_WRONLY | O_CREAT);
+    try_call("close /dev/null to all", chmod("/dev/null", 0));
     (void)snprintf(path, sizeof(path), "%s/file", input);
     try_open("write an input", path, O_WRONLY);
     try_call("remove an input", unlink(path));

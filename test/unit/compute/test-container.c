@@ -65,6 +65,8 @@ static const char *const nothing[] = {NULL};
 
 TEST(what_a_container_sees) {
     struct bed bed;
+    struct stat null;
+    REQUIRE(stat("/dev/null", &null) == 0);
     REQUIRE(shut_in_make(&bed));
     struct job job = shut_in(&bed, "see",
                              SHELL("id -u; hostname; pwd; echo $HOME $PATH; echo x >/tmp/y && "
@@ -82,8 +84,17 @@ TEST(what_a_container_sees) {
     struct stat status;
     REQUIRE(stat(bed.log, &status) == 0);
     CHECK_INTEGER(status.st_uid, geteuid()); /* lent and given back */
-    REQUIRE(stat("/dev/null", &status) == 0);
-    CHECK_INTEGER(status.st_uid, 0);
+    job = shut_in(&bed, "without-a-log",
+                  SHELL("chmod 0 /dev/null || chown 5 /dev/null || "
+                        "echo x >/dev/null && exit 7"));
+    job.log = NULL;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->exit_code, 7);
+    struct stat after;
+    REQUIRE(stat("/dev/null", &after) == 0);
+    CHECK_INTEGER(after.st_uid, null.st_uid);
+    CHECK_INTEGER(after.st_mode, null.st_mode);
     bed_remove(&bed);
 }
 
