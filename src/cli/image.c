@@ -176,8 +176,8 @@ static void list_line(struct buffer *out, const json_t *one, unsigned width) {
     buffer_append(out, used ? "  in use\n" : "\n");
 }
 
-/* Times in JSON are texts; and whether something needs the image. */
-static int complete(json_t *one, const json_t *needed, struct error **err) {
+/* Adds whether something needs the image; times in JSON are texts. */
+static int complete(json_t *one, const json_t *needed, bool for_json, struct error **err) {
     char text[CLOCK_TEXT_SIZE];
     bool used = json_array_size(json_object_get(one, "holders")) > 0;
     size_t i;
@@ -187,6 +187,8 @@ static int complete(json_t *one, const json_t *needed, struct error **err) {
     }
     if (json_object_set_new(one, "in_use", json_boolean(used)) < 0)
         return error_set_memory(err);
+    if (!for_json)
+        return 0;
     clock_format(json_get_integer(one, "made", 0), text);
     return json_object_set_new(one, "made", json_string(text)) < 0 ? error_set_memory(err) : 0;
 }
@@ -205,7 +207,7 @@ static int list(const struct invocation *invocation, struct error **err) {
     json_array_foreach(images, i, one) {
         size_t size = text_width(json_get_string(one, "reference", ""));
         width = size > width ? size : width;
-        if (complete(one, needed, err) < 0)
+        if (complete(one, needed, given_flag(invocation, "json"), err) < 0)
             return -1;
     }
     json_array_foreach(images, i, one) {
@@ -330,9 +332,11 @@ static int show(const struct invocation *invocation, struct error **err) {
         return -1;
     OWN_JSON needed = image_needed(invocation, err);
     OWN_JSON image = needed ? image_show(session.store, given_argument(invocation, 0), err) : NULL;
-    if (!image || complete(image, needed, err) < 0 || add_verdict(&session, image, err) < 0)
+    bool for_json = given_flag(invocation, "json");
+    if (!image || complete(image, needed, for_json, err) < 0 ||
+        add_verdict(&session, image, err) < 0)
         return -1;
-    if (given_flag(invocation, "json"))
+    if (for_json)
         return print_json(image, false, err) < 0 ? -1 : STATUS_SUCCEEDED;
     OWN_BUFFER out = {0};
     show_all(&out, image);

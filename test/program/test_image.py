@@ -102,6 +102,9 @@ def test_several_images_in_one_archive(glovebox):
 def test_a_name_moves_to_a_newer_image(glovebox):
     for content in ('old', 'new'):
         glovebox('image', 'load', small(glovebox.folder / content, content=content))
+    day = glovebox('image', 'list', '--json').json[0]['made'][:10]
+    assert day > '2026' and day in glovebox('image', 'list').stdout.splitlines()[0]
+    assert day in glovebox('image', 'show', 'example/small:1').stdout
     images = glovebox('image', 'list', '--json').json
     assert [one['reference'] for one in images] == ['docker.io/example/small:1', None]
     assert (root_of(glovebox, 'example/small:1') / 'etc/word').read_text() == 'new'
