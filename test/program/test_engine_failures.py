@@ -146,9 +146,8 @@ def test_a_declared_output_that_is_there(lab):
 
 
 @pytest.mark.parametrize('make, says', [
-    ('mkfifo /out/pipe', 'not a file, directory or link'),
-    ('cp /bin/true /out/t; chmod u+s /out/t', 'set-uid'),
     ('cp /bin/true /out/t; chmod g+s /out/t', 'set-gid'),
+    ('mkfifo /out/pipe', 'not a file, directory or link'),
     ('''python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("/out/s")' ''',
      'not a file, directory or link'),
 ])
@@ -157,6 +156,16 @@ def test_outputs_that_are_refused(lab, make, says):
     assert (task['state'], task['cause']) == ('failed', 'output')
     assert says in lab.why('x')
     assert os.listdir(lab.home / 'work') == []
+
+
+def test_a_program_that_lends_its_user(lab):
+    """In the box it cannot be made; what is made without one is refused."""
+    body = 'command: "cp /bin/true $GLOVEBOX_OUT/t; chmod u+s $GLOVEBOX_OUT/t"\n'
+    task = one(lab, body)
+    assert task['cause'] == 'exit' and 'Operation not permitted' in lab.log('x')
+    lab.policy(allow_box_off=True)
+    task = one(lab, body + 'box: off')
+    assert (task['state'], task['cause']) == ('failed', 'output') and 'set-uid' in lab.why('x')
 
 
 def test_a_device_cannot_be_made(lab):
@@ -313,7 +322,12 @@ def test_limits_count_the_runs_of_a_home_together(lab):
     assert len(lab.judged()) == 32 and most_at_once(lab.judged()) == 1
 
 
-@pytest.mark.parametrize('resources', ['{cpus: 10000}', '{memory: 900t}', '{gpus: 100}'])
+def test_a_gpu_where_there_is_none(lab):
+    task = one(lab, 'command: "true"\nresources: {gpus: 100}')
+    assert task['cause'] == 'not_started' and 'GPUs to containers only' in lab.why('x')
+
+
+@pytest.mark.parametrize('resources', ['{cpus: 10000}', '{memory: 900t}'])
 def test_more_than_the_machine_has(lab, resources):
     task = one(lab, 'command: "true"\nresources: %s' % resources)
     assert (task['state'], task['attempts']) == ('failed', 0)
