@@ -26,6 +26,7 @@ const struct command *const command_table[] = {
     /* GROUP_IMAGE */
     &command_image_pull,
     &command_image_load,
+    &command_image_save,
     &command_image_list,
     &command_image_show,
     &command_image_verify,

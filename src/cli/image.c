@@ -72,6 +72,27 @@ json_t *image_needed(const struct invocation *invocation, struct error **err) {
 
 /* ---------------------------------------------------------------------- load */
 
+/* What a bundle has besides images: where it lies now, and how to run it. */
+static void report_pipeline(const json_t *one, struct buffer *out) {
+    const char *name;
+    json_t *value;
+    if (!json_is_true(json_object_get(one, "placed"))) {
+        buffer_append(out, "pipeline ");
+        text_append_printable(out, json_get_string(one, "pipeline", ""));
+        buffer_append(out, " is in it too: --into DIR puts it there\n");
+        return;
+    }
+    buffer_append(out, "glovebox run");
+    json_object_foreach(json_object_get(one, "parameters"), name, value) {
+        OWN_STRING pair = memory_format("%s=%s", name, json_string_value(value));
+        buffer_append(out, " --param ");
+        text_append_argument(out, pair ? pair : name);
+    }
+    buffer_append_char(out, ' ');
+    text_append_argument(out, json_get_string(one, "path", ""));
+    buffer_append_char(out, '\n');
+}
+
 int image_report_added(const struct invocation *invocation, const json_t *loaded,
                        struct error **err) {
     if (given_flag(invocation, "json"))
@@ -80,6 +101,10 @@ int image_report_added(const struct invocation *invocation, const json_t *loaded
     const json_t *one;
     OWN_BUFFER out = {0};
     json_array_foreach(loaded, i, one) {
+        if (json_object_get(one, "pipeline")) {
+            report_pipeline(one, &out);
+            continue;
+        }
         text_append_printable(&out, json_get_string(one, "reference", "-"));
         buffer_append_char(&out, ' ');
         text_append_digest(&out, json_get_string(one, "digest", ""));
@@ -94,6 +119,7 @@ static int load(const struct invocation *invocation, struct error **err) {
     if (image_session_open(invocation, true, &session, err) < 0)
         return -1;
     session.options.name = given_value(invocation, "name", NULL);
+    session.options.into = given_value(invocation, "into", NULL);
     if (image_load(session.store, given_argument(invocation, 0), &session.options, &loaded, err) <
         0)
         return -1;
@@ -108,6 +134,10 @@ static const struct option_entry load_options[] = {
      .letter = 'n',
      .value = "NAME",
      .help = "the name to keep the image under, instead of the one that it brings"},
+    {.name = "into",
+     .value = "DIR",
+     .complete = COMPLETE_DIRECTORY,
+     .help = "put the pipelines of a bundle there, with the files they need"},
 };
 
 const struct command command_image_load = {

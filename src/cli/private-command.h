@@ -80,9 +80,9 @@ extern const struct command command_run, command_check, command_graph, command_s
 extern const struct command command_runs, command_status, command_tasks, command_logs, command_why;
 extern const struct command command_retry, command_restart, command_cancel, command_pause,
     command_resume, command_skip, command_succeed, command_decide, command_report;
-extern const struct command command_image_pull, command_image_load, command_image_list,
-    command_image_show, command_image_verify, command_image_remove, command_image_gc,
-    command_image_plugin;
+extern const struct command command_image_pull, command_image_load, command_image_save,
+    command_image_list, command_image_show, command_image_verify, command_image_remove,
+    command_image_gc, command_image_plugin;
 extern const struct command command_remove, command_gc, command_tool, command_doctor, command_help,
     command_version, command_completion, command_drive;
 

@@ -252,11 +252,15 @@ int policy_check_pinned(const struct policy *policy, const char *home, const cha
     OWN_IMAGE image = {0};
     if (!has_rules(policy))
         return 0;
-    if (image_reference_parse(name, &reference, err) < 0 ||
-        image_store_open(home, false, &store, err) < 0)
+    if (image_store_open(home, false, &store, err) < 0 ||
+        image_find(store, pinned, &image, err) < 0)
+        return -1;
+    /* an archive that a pipeline names by its path is known by what is in it */
+    const char *called = *name != '/' ? name : image.reference ? image.reference : pinned;
+    if (image_reference_parse(called, &reference, err) < 0)
         return -1;
     OWN_STRING whole = image_reference_text(&reference, err);
-    if (!whole || image_find(store, pinned, &image, err) < 0)
+    if (!whole)
         return -1;
     const char *at = strchr(pinned, '@');
     struct image_candidate candidate = {whole,

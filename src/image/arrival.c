@@ -133,6 +133,12 @@ static int keep_blobs(struct staging *staging, const char *digest, const json_t 
     return keep_blob(staging, digest, err);
 }
 
+/* An index is kept where it came along, for whoever is handed the image by us. */
+static int keep_index(struct staging *staging, const char *digest, struct error **err) {
+    int there = digest ? staging_need(staging, digest, err) : 0;
+    return there > 0 ? keep_blob(staging, digest, err) : there;
+}
+
 /* ----------------------------------------------------------------- recording */
 
 struct recording {
@@ -217,6 +223,7 @@ int arrival_take(struct staging *staging, const struct arrival *arrival, struct 
     recording.manifest = manifest;
     recording.config = config;
     if (keep_blobs(staging, arrival->digest, manifest, err) < 0 ||
+        keep_index(staging, arrival->index_digest, err) < 0 ||
         root_unpack(staging, arrival->digest, manifest, err) < 0 ||
         store_change(store, record, &recording, err) < 0)
         return -1;

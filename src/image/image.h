@@ -109,13 +109,30 @@ struct image_options {
     void (*progress)(void *context, const char *what, uint64_t done, uint64_t total);
     void *context;
     uint64_t maximum; /* bytes that an image may have, packed or unpacked; 0: 64 GiB */
+    const char *into; /* image_load(): the folder for a bundle's pipelines; NULL: they stay out */
 };
 
 /* Loads all images of a file: a `docker save` archive, an OCI archive, a bundle of image_save()
- * (each also compressed by gzip, xz, zstd or bzip2), an OCI folder, or a Singularity file. *ret
- * gets a list of {"reference" (null: none), "digest", "new"}. */
+ * (each also compressed by gzip, xz, zstd or bzip2), an OCI folder, or a Singularity file. An
+ * image that brings no name is called localhost/FILE. *ret gets a list of {"reference", "digest",
+ * "new"}, and of {"pipeline" (its name), "path", "parameters", "placed"} for what a bundle has
+ * besides: `path` is below `into`, or, not placed, below the bundle. */
 int image_load(struct image_store *store, const char *path, const struct image_options *options,
                json_t **ret, struct error **err) MUST_CHECK;
+
+/* A file that a bundle has besides its images. */
+struct image_extra {
+    const char *name;   /* in the bundle: "pipelines/…", a safe relative path */
+    const char *source; /* a file; or NULL: `text` */
+    const char *text;
+    size_t size;
+};
+/* Writes images (a list of references or digests) and files as one tar archive: an OCI archive,
+ * which other programs read as well; `pipelines` (NULL: none), a list of {"pipeline", "path",
+ * "parameters"}, and the digests of the files stand in its glovebox.json. */
+int image_save(struct image_store *store, const json_t *images, const struct image_extra *extras,
+               size_t extra_count, const json_t *pipelines, const char *path,
+               const struct image_options *options, struct error **err) MUST_CHECK;
 
 /* Where and how to ask for an image; all may be NULL. */
 struct image_source {

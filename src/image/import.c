@@ -51,10 +51,8 @@ static int take_image(struct staging *staging, const char *digest, const char *i
         if (add_name(names, wanted, err) < 0)
             return -1;
     }
-    if (names->count == 0) {
-        error_set(err, ERROR_INVALID, "the image %.19s has no name in it", digest);
-        return error_hint(err, "give it one: --name example/tool:1.2");
-    }
+    if (names->count == 0 && add_name(names, staging->fallback, err) < 0)
+        return -1;
     struct arrival arrival = {.digest = digest,
                               .references = (const char *const *)names->items,
                               .reference_count = names->count,
@@ -130,6 +128,15 @@ static json_t *make_manifest(struct staging *staging, const json_t *entry, struc
     if (!manifest)
         error_set_memory(err);
     return manifest;
+}
+
+int manifest_import(struct staging *staging, const json_t *manifest, struct error **err) {
+    struct names names CLEANUP(names_release) = {0};
+    char digest[IMAGE_DIGEST_SIZE];
+    OWN_STRING text = json_canonical(manifest, err);
+    if (!text || staging_write(staging, text, strlen(text), digest, err) < 0)
+        return -1;
+    return take_image(staging, digest, NULL, &names, err);
 }
 
 static int docker_one(struct staging *staging, const json_t *entry, struct error **err) {

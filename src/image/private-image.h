@@ -12,6 +12,7 @@
 #define IMAGE_DOCUMENT_MAXIMUM ((size_t)8 << 20) /* a manifest, an index, a configuration */
 #define IMAGE_LAYERS_MAXIMUM   512
 #define IMAGE_DIGEST_SIZE      72 /* "sha256:", 64 digits, NUL */
+#define BUNDLE_DOCUMENT        "glovebox.json"
 #define MEDIA_MANIFEST         "application/vnd.oci.image.manifest.v1+json"
 #define MEDIA_CONFIG           "application/vnd.oci.image.config.v1+json"
 #define MEDIA_LAYER            "application/vnd.oci.image.layer.v1.tar"
@@ -143,6 +144,7 @@ struct staging {
     void (*progress)(const struct staging *staging);
     uint64_t size;      /* bytes that came in */
     const char *signer; /* how the signature of what comes was verified, or NULL */
+    char *fallback;     /* the name of an image that brings none */
     json_t *result;     /* list for image_load()'s caller */
 };
 int staging_begin(struct staging *staging, struct image_store *store,
@@ -179,6 +181,21 @@ json_t *staging_document(struct staging *staging, const char *name, struct error
 /* The images that a `docker save` archive's manifest.json, or an OCI layout's index.json names.
  * `docker` may be NULL: where an archive is both. */
 int docker_import(struct staging *staging, const json_t *manifest, struct error **err) MUST_CHECK;
+/* Where the file system lies in a Singularity file. `bytes` are the file's beginning, `total` its
+ * size. */
+#define SIF_HEADER_SIZE ((size_t)1 << 20) /* at most this much of the file is looked at */
+struct sif {
+    uint64_t offset, size;
+};
+bool sif_is_one(const void *bytes, size_t size);
+int sif_parse(const void *bytes, size_t size, uint64_t total, struct sif *ret,
+              struct error **err) MUST_CHECK;
+/* Takes in a Singularity file. */
+int sif_import(struct staging *staging, const char *path, struct error **err) MUST_CHECK;
+/* Takes in a manifest that we wrote; under its fallback name, or the one that was asked for. */
+int manifest_import(struct staging *staging, const json_t *manifest, struct error **err) MUST_CHECK;
+/* Puts the files of a bundle into options->into. */
+int bundle_import(struct staging *staging, struct error **err) MUST_CHECK;
 int layout_import(struct staging *staging, const json_t *index, const json_t *docker,
                   struct error **err) MUST_CHECK;
 

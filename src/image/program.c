@@ -60,6 +60,8 @@ static void append_reason(struct buffer *out, const struct buffer *said) {
     } else {
         message = line;
     }
+    while (*message == ' ' || strncmp(message, "\u2a2f", 3) == 0) /* umoci's cross */
+        message += *message == ' ' ? 1 : 3;
     char *to = message;
     for (const char *from = message; *from; from++)
         if (*from != '\\' || from[1] != '"')

@@ -24,6 +24,7 @@ void staging_release(struct staging *staging) {
     work_folder_release(&staging->work);
     json_decref(staging->names);
     json_decref(staging->result);
+    memory_free(staging->fallback);
     file_close(&staging->source);
 }
 

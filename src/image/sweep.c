@@ -57,6 +57,11 @@ static int want_blobs(json_t *wanted, const char *digest, const json_t *record,
     if (want(wanted, digest + 7, err) < 0 ||
         (digest_is_valid(config) && want(wanted, config + 7, err) < 0))
         return -1;
+    json_array_foreach(json_object_get(record, "indexes"), i, layer) {
+        const char *one = json_string_value(layer);
+        if (digest_is_valid(one) && want(wanted, one + 7, err) < 0)
+            return -1;
+    }
     json_array_foreach(json_object_get(record, "layers"), i, layer) {
         const char *one = json_string_value(layer);
         if (digest_is_valid(one) && want(wanted, one + 7, err) < 0)
@@ -182,7 +187,6 @@ static bool has_name(const json_t *index, const char *digest) {
 
 static int drop_unnamed(json_t *index, void *context, struct error **err) {
     const struct dropping *dropping = context;
-    OWN_JSON held = json_array();
     json_t *images = json_object_get(index, "images"), *record;
     const char *digest;
     void *next;

@@ -128,9 +128,8 @@ static int skip_rest(struct tar *tar, struct error **err) {
         return -1;
     unsigned padding = tar->padding;
     tar->padding = 0;
-    if (padding && read_block(tar, bytes, padding, err) != 1)
-        return damaged("it ends too early", err);
-    return 0;
+    int whole = padding ? read_block(tar, bytes, padding, err) : 1;
+    return whole == 0 ? damaged("it ends too early", err) : whole < 0 ? -1 : 0;
 }
 
 /* Octal digits, or GNU's binary form with its highest bit set. */

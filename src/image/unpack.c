@@ -189,8 +189,8 @@ static int unpack_squashfs(struct staging *staging, const char *work, const json
                            struct error **err) {
     const json_t *layer = json_array_get(json_object_get(manifest, "layers"), 0);
     OWN_STRING program = program_find("unsquashfs", "squashfs-tools", err);
-    OWN_STRING blob = memory_format("%s/blobs/sha256/%s", staging->store->path,
-                                    json_get_string(layer, "digest", "sha256:") + 7);
+    OWN_STRING blob =
+        memory_format("../../blobs/sha256/%s", json_get_string(layer, "digest", "sha256:") + 7);
     if (!program || !blob)
         return program ? error_set_memory(err) : -1;
     const char *argv[] = {program,       "-no-progress", "-no-xattrs", "-dest",
@@ -221,8 +221,11 @@ int root_unpack(struct staging *staging, const char *digest, const json_t *manif
         return -1;
     int bad = is_squashfs(manifest) ? unpack_squashfs(staging, work.path, manifest, err)
                                     : unpack_layers(staging, work.path, manifest, err);
-    if (bad < 0)
+    if (bad < 0) {
+        if (err && *err && !(*err)->hint)
+            error_hint(err, "its layers may be damaged: copy, save or pull it anew");
         return error_wrap(err, "cannot unpack image %.19s", digest);
+    }
     if (root_list(staging, root, err) < 0)
         return error_wrap(err, "image %.19s", digest);
     if (renameat2(directory, root, directory, target, RENAME_NOREPLACE) < 0 && errno != EEXIST)

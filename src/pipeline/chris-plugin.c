@@ -221,7 +221,7 @@ static bool read_limit(struct loader *loader, const struct node *node, size_t ki
                                  : text_parse_number(number, ret, &error)) == 0;
     if (bytes)
         *ret = (double)amount / (1 << 20);
-    if ((good && *ret >= 0) || (!good && (!number || note_no_memory(loader, error))))
+    if ((good && *ret >= 0) || (!good && note_no_memory(loader, error)))
         return good;
     node_error(&loader->trouble, node,
                kind == LIMIT_CPU      ? "cpu_limit: 2000m"

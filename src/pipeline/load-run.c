@@ -243,7 +243,11 @@ static void load_box(struct loader *loader, struct draft *draft) {
     else
         step->box =
             key_word(loader, draft->node, "box", words, 2, 0) == 1 ? BOX_WISH_OFF : BOX_WISH_SEALED;
-    ask_site(loader, draft, box, "box", step->box == BOX_WISH_OFF ? "off" : NULL);
+    if (step->box == BOX_WISH_OFF && step->type == STEP_CONTAINER)
+        node_error(&loader->trouble, box, "make it a command to run it without a box",
+                   "a container is a box: step `%s` cannot be without one", draft_own_id(draft));
+    else
+        ask_site(loader, draft, box, "box", step->box == BOX_WISH_OFF ? "off" : NULL);
     step->cache = key_boolean(loader, draft->node, "cache", true) ? CACHE_ON : CACHE_OFF;
     const struct node *network = node_get_value(draft->node, "network");
     if (network && network->kind == NODE_BOOLEAN && network->boolean)
@@ -262,7 +266,10 @@ static void load_box(struct loader *loader, struct draft *draft) {
 
 /* The same for this pipeline wherever it is read from: links in its path are resolved. */
 static const char *archive_path(struct loader *loader, const char *path) {
-    OWN_STRING file = path_resolve(loader->pipeline->path, NULL);
+    OWN_ERROR problem = NULL; /* a record may be older than its file is there */
+    OWN_STRING file = path_resolve(loader->pipeline->path, &problem);
+    if (!file && note_no_memory(loader, problem))
+        return path;
     const char *own = file ? file : loader->pipeline->path;
     path += text_starts_with(path, "./") ? 2 : 0;
     if (*path == '/' || *own != '/')

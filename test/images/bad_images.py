@@ -104,10 +104,6 @@ def broken_checksum(path):
         archive.write(b'X')
 
 
-def no_name(path):
-    image_builder.build_archive(path, None, {'a': b'a'}, busybox=False)
-
-
 def name_with_capitals(path):
     image_builder.build_archive(path, 'Example/Bad:1', {'a': b'a'}, busybox=False)
 
@@ -282,6 +278,49 @@ def pax_without_end(path):
     header.type, header.size = b'x', len(record)
     with open(path, 'wb') as out:
         out.write(header.tobuf() + record.ljust(512, b'\0') + tarfile.TarInfo('y').tobuf() + bytes(1024))
+
+
+def sif_without_a_file_system(path):
+    image_builder.write_sif(path, [(0x4001, b'Bootstrap: docker\n', b'')])
+
+
+def sif_encrypted(path):
+    image_builder.write_sif(path, [(0x4004, b'hsqs' + bytes(100), image_builder.sif_partition(5))])
+
+
+def sif_of_ext3(path):
+    image_builder.write_sif(path, [(0x4004, bytes(2000), image_builder.sif_partition(2))])
+
+
+def sif_for_another_machine(path):
+    image_builder.write_sif(path, [(0x4004, b'hsqs' + bytes(100), image_builder.sif_partition(1, b'11'))])
+
+
+def sif_cut_off(path):
+    image_builder.write_sif(path, [(0x4004, b'hsqs' + bytes(5000), image_builder.sif_partition(1))])
+    os.truncate(path, os.path.getsize(path) - 4000)
+
+
+def sif_whose_table_leads_out(path):
+    image_builder.write_sif(path, [(0x4004, b'hsqs' + bytes(100), image_builder.sif_partition(1))])
+    with open(path, 'r+b') as sif:
+        sif.seek(96)
+        sif.write(struct.pack('<q', 1 << 60))
+
+
+def sif_with_too_many_descriptors(path):
+    image_builder.write_sif(path, [(0x4004, b'hsqs' + bytes(100), image_builder.sif_partition(1))])
+    with open(path, 'r+b') as sif:
+        sif.seek(88)
+        sif.write(struct.pack('<q', 1 << 40))
+
+
+def sif_of_garbage(path):
+    image_builder.write_sif(path, [(0x4004, b'hsqs' + b'garbage' * 1000, image_builder.sif_partition(1))])
+
+
+def sif_whose_partition_is_no_squashfs(path):
+    image_builder.write_sif(path, [(0x4004, b'garbage' * 1000, image_builder.sif_partition(1))])
 
 
 # --------------------------------------------------------------------- loaded

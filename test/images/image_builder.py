@@ -21,6 +21,7 @@ import io
 import json
 import os
 import shutil
+import struct
 import subprocess
 import tarfile
 
@@ -229,6 +230,49 @@ def build_archive(path, name, files=None, config=None, layers=None, form='docker
             os.rename(layout, path)
         else:
             pack(layout, path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return path
+
+
+SIF_MACHINES = {'x86_64': b'02', 'aarch64': b'04'}
+
+
+def sif_partition(file_system, machine=None):
+    """What a descriptor of a SIF file says of a primary system partition; 1: squashfs."""
+    return struct.pack('<ii3s', file_system, 2, machine or SIF_MACHINES.get(os.uname().machine, b'00'))
+
+
+def write_sif(path, objects):
+    """A Singularity file of objects (data type, content, what the descriptor says besides)."""
+    table, content, begin = b'', b'', 4096 + 585 * 48
+    for number, (kind, bytes_, extra) in enumerate(objects, 1):
+        table += struct.pack('<i?IIIqqqqqqq128s384s', kind, True, number, 0xf0000001, 0, begin + len(content),
+                             len(bytes_), len(bytes_), 0, 0, 0, 0, b'object', extra)
+        content += bytes_
+    header = struct.pack('<32s10s3s3s16sqqqqqqqq', b'#!/usr/bin/env run-singularity\n', b'SIF_MAGIC', b'01',
+                         SIF_MACHINES.get(os.uname().machine, b'00'), bytes(16), 0, 0, 48 - len(objects), 48,
+                         4096, 585 * 48, begin, len(content))
+    with open(path, 'wb') as sif:
+        sif.write(header.ljust(4096, b'\0') + table.ljust(585 * 48, b'\0') + content)
+
+
+def build_sif(path, files, busybox=True):
+    """A Singularity file, as `singularity build` makes it of an image: needs mksquashfs."""
+    path = os.path.abspath(path)
+    work = path + '.building'
+    shutil.rmtree(work, ignore_errors=True)
+    os.makedirs(os.path.join(work, 'root'))
+    try:
+        every = {**(busybox_files() if busybox else {}), **files}
+        write_layer(os.path.join(work, 'layer.tar'), every)
+        with tarfile.open(os.path.join(work, 'layer.tar')) as layer:
+            layer.extractall(os.path.join(work, 'root'))
+        subprocess.run(['mksquashfs', os.path.join(work, 'root'), os.path.join(work, 'squashfs'), '-all-root',
+                        '-quiet', '-no-progress', '-mkfs-time', '0', '-all-time', '0'], check=True,
+                       stdout=subprocess.DEVNULL)
+        with open(os.path.join(work, 'squashfs'), 'rb') as squashfs:
+            write_sif(path, [(0x4001, b'Bootstrap: docker\n', b''), (0x4004, squashfs.read(), sif_partition(1))])
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return path

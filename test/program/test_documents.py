@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from container_support import containers  # noqa: F401 (a fixture)
+
 
 def documents(root):
     found = [path for path in root.glob('*.md')] + [path for path in (root / 'doc').rglob('*.md')]
@@ -44,8 +46,9 @@ def test_commands_in_documents_exist(glovebox, root):
 
 
 def test_shipped_pipelines_are_good(glovebox, root):
-    shipped = sorted((root / 'pipelines').glob('*.yaml'))
-    assert shipped
+    pipelines = root / 'pipelines'
+    shipped = sorted([*pipelines.glob('*.yaml'), *pipelines.glob('*/workflow.yaml')])
+    assert len(shipped) > 2
     glovebox('check', *shipped)
 
 
@@ -55,7 +58,7 @@ def test_hello(glovebox, root):
 
 def test_the_tutorial(glovebox, root):
     text = [block for block in blocks(root / 'doc' / 'tutorial.md', 'yaml')]
-    first, sums, look = text
+    first, sums, look, _ = text
     glovebox('run', glovebox.pipeline(first, 'first.yaml'))
 
     def patient(name, count):
@@ -82,6 +85,17 @@ def test_the_tutorial(glovebox, root):
     assert 'p3 is large' in json.dumps(glovebox('status', 'last', '--json').json['waiting'])
     glovebox('decide', 'last', 'look@p3', 'approve', '--no-resume')
     glovebox('resume', 'last')
+
+
+def test_the_tutorial_s_container(containers, root):
+    count = blocks(root / 'doc' / 'tutorial.md', 'yaml')[3]
+    containers.load_made('example/count:1.0')
+    data = containers.data({'p1/numbers': '1\n2\n', 'p2/numbers': '3\n'}, 'data')
+    containers.run(count, '-i', 'data=%s' % data)
+    assert containers.output('count', 'lines') == '3\n'
+    containers.load_made('example/count:1.0', {'x': 'another'})
+    containers.run(count, '-i', 'data=%s' % data)
+    assert 'image changed' in containers.why('count')
 
 
 @pytest.mark.parametrize('step', ['fetch', 'anonymize', 'tags', 'slice', 'classify', 'report'])

@@ -2,7 +2,7 @@
 import pytest
 import yaml
 
-from container_support import IMAGES, containers  # noqa: F401 (a fixture)
+from container_support import IMAGES, containers, image_builder  # noqa: F401 (a fixture)
 from engine_support import public_file
 
 PREPARATION = '''
@@ -77,6 +77,16 @@ def test_an_archive_beside_the_file(medperf, written):
     medperf.glovebox('restart', 'last', '--from', 'statistics')
     assert medperf.tasks()['statistics']['attempts'] == 2
     assert medperf.state() == 'succeeded'
+
+
+def test_a_singularity_file_beside_the_config(medperf):
+    image_builder.build_sif(str(medperf.folder / 'prep.sif'), {
+        'bin/python': (IMAGES / 'medperf/root/bin/python').read_text(),
+        'bin/python3': {'link': 'python'},
+        '.singularity.d/runscript': '#!/bin/sh\nexec "$@"\n',
+        '.singularity.d/env/10-docker2singularity.sh': '#!/bin/sh\nexport MEDPERF_IMAGE=yes\n'})
+    medperf.run(PREPARATION % ('SingularityFile', 'prep.sif'), *medperf.options)
+    assert statistics(medperf) == {'images': 3}
 
 
 def test_an_archive_of_a_sub_pipeline(medperf):

@@ -11,7 +11,7 @@ import yaml
 
 from conftest import ROOT
 from container_support import containers, ordinary_containers  # noqa: F401 (fixtures)
-from engine_support import public_file
+from engine_support import kill, public_file, wait_until
 
 OWN = ROOT / 'pipelines' / 'rano'
 SUBJECTS = ['AAAC_1', 'AAAC_2', 'BBBC_1', 'BBBC_2']
@@ -164,6 +164,23 @@ def test_what_a_case_lacks_is_told(rano):
     lines = journal(rano.out)
     assert lines.count('make_csv ' + CASES[0]) == 1 and lines.count('initial_setup') == 1
     assert lines[-1] == 'calculate_changed_voxels'
+
+
+def test_nothing_is_done_twice_when_the_program_is_killed(rano):
+    """Again and again, while containers run; they go on under their keeper."""
+    reviewer = Reviewer(rano.out)
+    reviewer.start()
+    rano.glovebox.start('run', '--detach', OWN / 'workflow.yaml', *rano.options).wait()
+    for lines in 3, 12, 20, 31:
+        wait_until(lambda: len(journal(rano.out)) >= lines, 60)
+        for pid in rano.programs():
+            kill(pid)
+        rano.glovebox.start('resume', 'last', '--detach').wait()
+    rano.wait_for_run('waiting', timeout=120)
+    reviewer.stopped = True
+    lines = journal(rano.out)
+    check_until_approval(rano, lines)
+    assert len(lines) == 2 + 6 * len(CASES) + 4
 
 
 @pytest.mark.slow

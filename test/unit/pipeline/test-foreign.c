@@ -44,6 +44,7 @@ TEST(no_memory_for_a_workflow) {
 
 TEST(no_memory_for_a_container_config) {
     check_failing_allocations("medperf/container/container_config.yaml");
+    check_failing_allocations("medperf/container/archive.yaml");
 }
 
 TEST(no_memory_for_a_tree) {
@@ -57,7 +58,8 @@ TEST(no_memory_for_a_plugin) {
 /* What was written into a run's record gives the same steps. */
 TEST(a_record_gives_the_same_back) {
     static const char *const names[] = {"medperf/container/container_config.yaml",
-                                        "chris/tree.yaml", "chris/plugins/pl-report.json"};
+                                        "medperf/container/archive.yaml", "chris/tree.yaml",
+                                        "chris/plugins/pl-report.json"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         OWN_STRING path = memory_format("%s/%s", FILES, names[i]);
         struct diagnostics diagnostics = {0};
@@ -69,6 +71,7 @@ TEST(a_record_gives_the_same_back) {
         CHECK(json_equal(first->document, second->document));
         CHECK_INTEGER(second->step_count, first->step_count);
         CHECK(first->dialect == second->dialect);
+        CHECK_TEXT(second->steps[0].image, first->steps[0].image);
         diagnostics_release(&diagnostics);
     }
 }

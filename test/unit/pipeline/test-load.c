@@ -208,11 +208,11 @@ TEST(every_key_of_a_step_arrives) {
         "  timeout: 2h\n"
         "  resources: {cpus: 1.5, memory: 4g, gpus: 1, shm: 64m, scratch: 1g, flavor: big}\n"
         "  network: internet\n"
-        "  box: off\n"
+        "  writable_root: true\n"
         "  cache: false\n"
         "  on_failure: {run: tidy}\n"
         "  trigger_rule: all_done\n"
-        "- {id: tidy, command: rm}\n"
+        "- {id: tidy, command: rm, box: off}\n"
         "- {id: w, type: wait, for: 10s, file: '${inputs.data}/x', until: .ready, "
         "every: 5s, needs: a}\n"
         "- {id: n, type: notify, message: 'done ${params.n}', needs: w, when: .x}\n");
@@ -241,7 +241,8 @@ TEST(every_key_of_a_step_arrives) {
     CHECK_INTEGER(a->resources.shared_memory, 64 << 20);
     CHECK_TEXT(a->resources.flavor, "big");
     CHECK_TEXT(a->network, "internet");
-    CHECK_INTEGER(a->box, BOX_WISH_OFF);
+    CHECK(a->writable_root);
+    CHECK_INTEGER(pipeline_find_step(pipeline, "tidy")->box, BOX_WISH_OFF);
     CHECK_INTEGER(a->cache, CACHE_OFF);
     CHECK_INTEGER(a->on_failure, ON_FAILURE_RUN);
     CHECK_TEXT(pipeline->steps[a->on_failure_step].id, "tidy");
