@@ -1,6 +1,7 @@
 /* Images in containers: what is theirs. What they share with boxes is in shut-in.c. */
 #include "shut-in.h"
 
+#include "compute/private-oci.h"
 #include "image/image.h"
 
 #include <errno.h>
@@ -25,7 +26,9 @@ static bool load(struct image_store *store, const char *name) {
     OWN_ERROR error = NULL;
     if (image_load(store, file, &options, &loaded, &error) == 0)
         return true;
-    printf("# %s: %s\n", name, error->message);
+    printf("# %s: %s (they are made while building, from Debian's busybox-static: remove %s and "
+           "build again)\n",
+           name, error->message, guests);
     return false;
 }
 
@@ -173,6 +176,45 @@ TEST(users_of_images) {
     REQUIRE(report);
     CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
     CHECK(strstr(report->detail, "the user \"stranger\", which the image does not have"));
+    bed_remove(&bed);
+}
+
+/* The accounts of an image are a stranger's. */
+TEST(accounts_that_want_harm) {
+    struct bed bed;
+    REQUIRE(bed_make(&bed));
+    OWN_STRING root = path_join(bed.home, "root");
+    OWN_STRING etc = path_join(root, "etc");
+    OWN_STRING passwd = path_join(etc, "passwd");
+    OWN_STRING outside = path_join(bed.home, "outside");
+    OWN_STRING accounts = path_join(root, "accounts");
+    struct oci_user user;
+    OWN_ERROR error = NULL;
+    REQUIRE(mkdir(root, 0755) == 0 && mkdir(etc, 0755) == 0);
+    REQUIRE(write_text(bed.home, "outside", "who:x:7:8::/x:\n", 0644));
+    /* no accounts at all: numbers do */
+    CHECK(oci_find_user(root, "", &user, NULL) == 0 && user.user == 0 && user.group == 0);
+    CHECK(oci_find_user(root, "12:34", &user, NULL) == 0 && user.user == 12 && user.group == 34);
+    CHECK(oci_find_user(root, "who", &user, NULL) < 0);
+    /* links lead nowhere but into the image */
+    REQUIRE(symlink(outside, passwd) == 0);
+    CHECK(oci_find_user(root, "who", &user, NULL) < 0);
+    REQUIRE(unlink(passwd) == 0 && symlink("../../outside", passwd) == 0);
+    CHECK(oci_find_user(root, "who", &user, NULL) < 0);
+    REQUIRE(unlink(passwd) == 0 && symlink("/accounts", passwd) == 0);
+    REQUIRE(write_text(root, "accounts",
+                       "who\nwho:x\n:x:1:1::/:\nwho:x:-1:1::/:\nwho:x:4294967295:1::/:\n"
+                       "who:x:99999999999:1::/:\nwho:x:5:6:a:relative:sh:more:and:more\nwho:x:9:9",
+                       0644));
+    CHECK(oci_find_user(root, "who", &user, NULL) == 0);
+    CHECK(user.user == 5 && user.group == 6 && text_equal(user.home, "/"));
+    static const char *const bad[] = {"who\nwho", "-1", "4294967295", "0x0", "who:nogroup", " 0"};
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        CHECK(oci_find_user(root, bad[i], &user, NULL) < 0);
+    /* and a file without end is not read to its end */
+    REQUIRE(truncate(accounts, (off_t)1 << 40) == 0);
+    CHECK(oci_find_user(root, "who", &user, &error) < 0);
+    CHECK(error && error->code == ERROR_LIMIT);
     bed_remove(&bed);
 }
 
