@@ -133,8 +133,8 @@ static int hint_of(int status, const struct reporting *to, const char *reason, s
                           to->token_file);
     if (status == 403)
         return error_hint(err,
-                          "only the owner of dataset %lld may report on it: whose token is "
-                          "it?",
+                          "only the owner of dataset %lld may report on it, and one that is not "
+                          "there has none: whose token is it?",
                           (long long)to->dataset);
     if (status == 404)
         return error_hint(err, "is there a dataset %lld, and is the address right?",

@@ -45,7 +45,8 @@ void sender_finish(const struct invocation *invocation, struct engine *engine, c
         {.name = "no-share-progress", .help = "you do not, which is so unless you say otherwise"}, \
     {                                                                                              \
         .name = "every", .value = "TIME",                                                          \
-        .help = "how often MedPerf's report is written and sent while the run is driven (30s)"     \
+        .help =                                                                                    \
+            "how often the report is written (else 2s) and sent (else 30s) while the run moves"    \
     }
 
 #endif

@@ -313,10 +313,8 @@ char *policy_describe(const struct policy *policy, struct error **err) {
         buffer_format(&out, "neither %s nor %s is there", policy->files[0].path,
                       policy->files[1].path);
     buffer_append(&out, policy_allows(policy, "box", "off", NULL) == 0
-                            ? "; steps outside the box are allowed"
-                            : "; no step runs outside the box");
-    policy_describe_images(policy, &out);
-    buffer_append(&out, "; networks: ");
+                            ? "; steps outside the box are allowed; networks: "
+                            : "; no step runs outside the box; networks: ");
     join = "";
     for (size_t i = 0; i < ARRAY_SIZE(policy->files); i++) {
         const json_t *list = json_object_get(policy->files[i].rules, "networks"), *item;
@@ -332,5 +330,6 @@ char *policy_describe(const struct policy *policy, struct error **err) {
         }
     }
     buffer_append(&out, *join ? "" : "none");
+    policy_describe_images(policy, &out);
     return buffer_take(&out, err);
 }

@@ -52,18 +52,18 @@ static bool domain_is_valid(const char *text, size_t size) {
     return digits > 0 && digits < 6 && text[0] != ':';
 }
 
-/* Words of lower-case letters and digits, parted by slashes, dots, dashes and underscores. */
+/* Words of lower-case letters and digits, parted by a slash, a dot, underscores or dashes. */
 static bool path_is_valid(const char *text) {
-    bool parted = true;
-    for (; *text; text++) {
+    char before = '/';
+    for (; *text; before = *text++) {
         bool word = islower((unsigned char)*text) || isdigit((unsigned char)*text);
+        bool parted = before != '\0' && strchr("._-/", before);
         if (!word && !strchr("._-/", *text))
             return false;
-        if (!word && parted && (*text == '/' || *text == '.' || text[-1] == '/'))
+        if (!word && parted && (before != *text || *text == '/' || *text == '.'))
             return false;
-        parted = !word;
     }
-    return !parted;
+    return !strchr("._-/", before);
 }
 
 static bool tag_is_valid(const char *text) {

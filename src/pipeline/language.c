@@ -241,6 +241,15 @@ const struct language_key language_keys[] = {
     {"resources", "gpus", "integer", "Graphics processors.", "gpus: 1", NULL},
     {"resources", "shm", "size", "Shared memory (/dev/shm).", "shm: 1g", NULL},
     {"resources", "scratch", "size", "Room in /tmp.", "scratch: 20g", NULL},
+    {"resources", "processes", "integer",
+     "Processes and threads at the same time; 4096 unless said.", "processes: 64", NULL},
+    {"resources", "output", "size",
+     "What it may leave in its output folder, beyond which it is stopped; half of what is free "
+     "there "
+     "unless said. Looked at now and then, so that more may be written for a moment.",
+     "output: 50g", NULL},
+    {"resources", "files", "integer",
+     "The same of the number of files and folders; a million unless said.", "files: 1000", NULL},
     {"resources", "flavor", "name", "A named size that the compute offers.", "flavor: gpu-small",
      NULL},
 

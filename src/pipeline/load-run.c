@@ -175,6 +175,9 @@ static void load_resources(struct loader *loader, struct draft *draft) {
     resources->memory = key_size(loader, node, "memory");
     resources->shared_memory = key_size(loader, node, "shm");
     resources->scratch = key_size(loader, node, "scratch");
+    resources->output = key_size(loader, node, "output");
+    resources->files = key_count(loader, node, "files", 1, 100000000, 0);
+    resources->processes = key_count(loader, node, "processes", 1, 1000000, 0);
     resources->gpus = key_count(loader, node, "gpus", 0, 1000, 0);
     resources->flavor = key_text(loader, node, "flavor");
     ask_site(loader, draft, node_get_value(node, "flavor"), "flavor", resources->flavor);

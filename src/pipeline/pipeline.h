@@ -186,10 +186,10 @@ struct named_text {
 };
 
 struct resources {
-    double cpus;                             /* 0: not said, counted as 1 */
-    uint64_t memory, shared_memory, scratch; /* bytes; 0: not said */
-    unsigned gpus;
-    const char *flavor; /* or NULL */
+    double cpus;                                     /* 0: not said, counted as 1 */
+    uint64_t memory, shared_memory, scratch, output; /* bytes; 0: not said */
+    unsigned gpus, processes, files;                 /* 0: not said */
+    const char *flavor;                              /* or NULL */
 };
 struct retries {
     unsigned count;       /* further attempts after the first */

@@ -9,8 +9,6 @@ import ssl
 import subprocess
 import threading
 
-PROGRESS_VALUES = ('started', 'running', 'finished', 'failed', 'interrupted')
-
 
 def make_authority(folder, name='authority'):
     """(certificate, key) of an authority of the test's own."""
@@ -127,18 +125,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if scheme != 'Bearer' or not user:
             return self.answer(401, {'detail': 'Given token not valid for any token type',
                                      'code': 'token_not_valid'})
-        dataset = match and medperf.datasets.get(int(match.group(1)))
+        if not match:
+            return self.answer(404, {'detail': 'Not found.'})
+        dataset = medperf.datasets.get(int(match.group(1)))
+        if user != 'admin' and (not dataset or user != dataset['owner']):  # asked before all else
+            return self.answer(403, {'detail': 'You do not have permission to perform this action.'})
         if not dataset:
             return self.answer(404, {'detail': 'Not found.'})
-        if user not in (dataset['owner'], 'admin'):
-            return self.answer(403, {'detail': 'You do not have permission to perform this action.'})
         if self.headers['Content-Type'] != 'application/json':
             return self.answer(415, {'detail': 'Unsupported media type in request.'})
         try:
             given = json.loads(body)
         except ValueError as problem:
             return self.answer(400, {'detail': 'JSON parse error - %s' % problem})
-        if dataset['state'] == 'OPERATION' and set(given) - {'is_valid', 'user_metadata'}:
+        if dataset['state'] == 'OPERATION' and any(
+                dataset[key] != value for key, value in given.items()
+                if key not in ('is_valid', 'user_metadata')):
             return self.answer(400, {'non_field_errors': [
                 'User cannot update non editable fields in Operation mode']})
         with medperf.lock:
@@ -154,7 +156,9 @@ class MedPerf:
 
     def __init__(self, certificate=None):
         self.certificate, self.port, self.http = certificate, 0, None
-        self.tokens, self.datasets = {'token-of-owner': 'owner', 'token-of-other': 'other'}, {}
+        self.datasets = {}
+        self.tokens = {'token-of-owner': 'owner', 'token-of-other': 'other',
+                       'token-of-admin': 'admin'}
         self.requests, self.accepted, self.raw = [], [], b''
         self.mode, self.elsewhere = None, 'https://127.0.0.1:9/'
         self.lock, self.released = threading.Lock(), threading.Event()

@@ -301,7 +301,8 @@ def test_stop(site):
 @pytest.mark.parametrize('change, words', [
     ({'token': 'expired'}, ['status 401', 'Given token not valid', 'put a new one into']),
     ({'token': 'token-of-other'}, ['status 403', 'do not have permission', 'only the owner']),
-    ({'dataset': '99'}, ['status 404', 'Not found', 'is there a dataset 99']),
+    ({'dataset': '99'}, ['status 403', 'do not have permission', 'one that is not there has none']),
+    ({'dataset': '99', 'token': 'token-of-admin'}, ['status 404', 'is there a dataset 99']),
     ({'dataset': '8'}, ['status 400', 'Operation mode', 'takes no reports any more', '--stop']),
     ({'mode': 503}, ['status 503', 'Service Unavailable', 'kept and sent later']),
     ({'mode': 'html'}, ['did not answer as a MedPerf server does']),
