@@ -84,8 +84,13 @@ json_t *crate_output_digests(struct run *run, struct error **err) {
 
 /* ---------------------------------------------------------------- comparison */
 
-static const char *digest_now(const json_t *sources, const json_t *outputs, const char *name) {
+static const char *digest_now(const json_t *sources, const json_t *outputs, const json_t *images,
+                              const char *name) {
     static const char prefix[] = "outputs.";
+    if (text_starts_with(name, CRATE_IMAGES)) {
+        const char *pinned = json_get_string(images, name + strlen(CRATE_IMAGES), NULL);
+        return pinned ? images_digest(pinned) + strlen("sha256:") : NULL;
+    }
     const json_t *found = text_starts_with(name, prefix)
                               ? json_object_get(outputs, name + strlen(prefix))
                               : json_object_get(sources, name);
@@ -106,9 +111,11 @@ int query_add_recorded(struct engine *engine, int64_t run, json_t *status, struc
     if (!recorded)
         return 0;
     json_t *items = json_array();
+    const json_t *images = json_object_get(status, "images");
     const char *name;
     json_object_foreach(json_object_get(recorded, "digests"), name, digest) {
-        const char *now = digest_now(sources, outputs, name), *then = json_string_value(digest);
+        const char *now = digest_now(sources, outputs, images, name),
+                   *then = json_string_value(digest);
         json_array_append_new(items, json_pack("{s:s, s:s, s:s?, s:b}", "name", name, "recorded",
                                                then ? then : "", "found", now, "same",
                                                now && then && text_equal(now, then)));

@@ -286,6 +286,32 @@ static int read_things(struct reader *reader, const char *key, struct error **er
     return 0;
 }
 
+/* The image of a step: its name in the pipeline, and what that was. */
+static int read_image(struct reader *reader, const json_t *entity, struct error **err) {
+    const char *name = json_get_string(entity, "alternateName", NULL);
+    const char *digest = json_get_string(entity, "sha256", NULL);
+    uint8_t bytes[SHA256_SIZE];
+    if (!name || !digest)
+        return 0;
+    if (strlen(digest) != 2 * SHA256_SIZE || hex_decode(digest, bytes, sizeof(bytes), NULL) < 0)
+        return bad(err, "the sha256 of the image \"%s\" is no digest", name);
+    OWN_STRING key = memory_format(CRATE_IMAGES "%s", name);
+    json_t *digests = json_object_get(reader->crate->recorded, "digests");
+    return !key || json_object_set_new(digests, key, json_string(digest)) < 0
+               ? error_set_memory(err)
+               : 0;
+}
+
+static int read_images(struct reader *reader, struct error **err) {
+    const char *id;
+    json_t *entity;
+    json_object_foreach(reader->index, id, entity) {
+        if (has_type(entity, "ContainerImage") && read_image(reader, entity, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* Paths stand in run.json alone, which need not be there: people leave it out when they hand a
  * crate on. */
 static int read_paths(struct reader *reader, struct error **err) {
@@ -334,7 +360,8 @@ static int read_all(struct reader *reader, const json_t *metadata, struct error 
     if (!crate->parameters || !crate->inputs || !crate->files || !crate->recorded)
         return error_set_memory(err);
     return read_files(reader, err) < 0 || read_things(reader, "object", err) < 0 ||
-                   read_things(reader, "result", err) < 0 || read_paths(reader, err) < 0
+                   read_things(reader, "result", err) < 0 || read_images(reader, err) < 0 ||
+                   read_paths(reader, err) < 0
                ? -1
                : 0;
 }

@@ -93,9 +93,11 @@ static int sum_attempts(struct crate_writer *crate, struct error **err) {
 /* ------------------------------------------------------------------- programs */
 
 /* registry/name:tag@sha256:… as people write it; Docker's rule says what is a registry. */
-static void add_image(struct crate_writer *crate, const char *image, const char *id,
-                      json_t *action) {
+static void add_image(struct crate_writer *crate, const struct step *step, const char *image,
+                      const char *id, json_t *action) {
     json_t *entity = crate_entity(crate, id, "ContainerImage");
+    if (*step->image != '/') /* as the pipeline has it: it is compared by that when it runs again */
+        crate_set_text(crate, entity, "alternateName", step->image);
     const char *slash = strchr(image, '/'), *at = strstr(image, "@sha256:");
     size_t first = slash ? (size_t)(slash - image) : 0;
     bool registry = slash && (memchr(image, '.', first) || memchr(image, ':', first) ||
@@ -258,7 +260,7 @@ static void add_action(struct crate_writer *crate, const struct step *step, cons
     describe(crate, action, sums);
     add_objects(crate, step, action);
     if (step->image)
-        add_image(crate, image_of(crate, step), crate_id(crate, "#image-", step->id, &other),
+        add_image(crate, step, image_of(crate, step), crate_id(crate, "#image-", step->id, &other),
                   action);
     add_facts(crate, step, action);
     crate_refer(crate, crate->root, "mentions", buffer_text(&id));

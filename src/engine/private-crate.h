@@ -6,6 +6,7 @@
 
 #define CRATE_LANGUAGE "#glovebox-language"
 #define CRATE_TREE     "glovebox-tree-sha256:" /* before a digest of names and contents */
+#define CRATE_IMAGES   "images." /* before the name of an image, where digests are compared */
 /* More steps than these are not described one by one: the record beside it has them all. */
 #define CRATE_STEPS_MAXIMUM 2000
 

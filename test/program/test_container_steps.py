@@ -1,6 +1,7 @@
 """Steps that run in container images: what a run pins, reuses and tells of them."""
 import json
 import os
+import shutil
 
 import pytest
 
@@ -44,6 +45,17 @@ def test_an_image_is_known_by_its_digest(containers):
     graph = json.loads((containers.folder_of() / 'ro-crate-metadata.json').read_text())['@graph']
     (image,) = [entity for entity in graph if entity['@type'] == 'ContainerImage']
     assert 'sha256:' + image['sha256'] == first.split('@')[1]
+
+
+def test_a_crate_tells_whether_the_image_is_the_same(containers, tmp_path):
+    load_say(containers, 'first')
+    containers.run(SAY)
+    crate = shutil.copytree(containers.folder_of(), tmp_path / 'crate')
+    done = containers.glovebox('run', crate)
+    assert 'as recorded in say-1: images.example.org/say:1, outputs.said' in done.stdout
+    load_say(containers, 'second')
+    done = containers.glovebox('run', crate)
+    assert 'not as recorded: images.example.org/say:1, outputs.said' in done.stdout
 
 
 def test_a_run_keeps_its_image(containers):

@@ -158,19 +158,17 @@ def test_outputs_that_are_refused(lab, make, says):
     assert os.listdir(lab.home / 'work') == []
 
 
-def test_a_program_that_lends_its_user(lab):
-    """In the box it cannot be made; what is made without one is refused."""
-    body = 'command: "cp /bin/true $GLOVEBOX_OUT/t; chmod u+s $GLOVEBOX_OUT/t"\n'
-    task = one(lab, body)
-    assert task['cause'] == 'exit' and 'Operation not permitted' in lab.log('x')
-    lab.policy(allow_box_off=True)
-    task = one(lab, body + 'box: off')
-    assert (task['state'], task['cause']) == ('failed', 'output') and 'set-uid' in lab.why('x')
-
-
 def test_a_device_cannot_be_made(lab):
     task = one(lab, 'command: "mknod /out/null c 1 3"')
     assert task['state'] == 'failed' and task['cause'] in ('exit', 'output')
+
+
+def test_a_set_uid_file_cannot_be_made(lab):
+    """Nor is one taken over that was made without the box."""
+    assert one(lab, 'command: "cp /bin/true /out/t; chmod u+s /out/t"')['cause'] == 'exit'
+    lab.policy(allow_box_off=True)
+    task = one(lab, 'box: off\ncommand: "cp /bin/true ${out}/t; chmod u+s ${out}/t"')
+    assert task['cause'] == 'output' and 'set-uid' in lab.why('x')
 
 
 def test_links_in_outputs_do_not_lead_out(lab):
@@ -322,16 +320,16 @@ def test_limits_count_the_runs_of_a_home_together(lab):
     assert len(lab.judged()) == 32 and most_at_once(lab.judged()) == 1
 
 
-def test_a_gpu_where_there_is_none(lab):
-    task = one(lab, 'command: "true"\nresources: {gpus: 100}')
-    assert task['cause'] == 'not_started' and 'GPUs to containers only' in lab.why('x')
-
-
 @pytest.mark.parametrize('resources', ['{cpus: 10000}', '{memory: 900t}'])
 def test_more_than_the_machine_has(lab, resources):
     task = one(lab, 'command: "true"\nresources: %s' % resources)
     assert (task['state'], task['attempts']) == ('failed', 0)
     assert 'more than this machine has' in lab.why('x')
+
+
+def test_gpus_are_for_containers(lab):
+    task = one(lab, 'command: "true"\nresources: {gpus: 1}')
+    assert task['cause'] == 'not_started' and 'GPUs to containers only' in lab.why('x')
 
 
 def test_flavors(lab):
