@@ -42,6 +42,7 @@ int image_session_open(const struct invocation *invocation, bool make, struct im
     session->options.context = session;
     session->options.allow = ask_policy;
     session->options.maximum = policy_image_maximum(session->policy);
+    session->options.maximum_files = policy_image_maximum_files(session->policy);
     if (session->terminal.is_terminal && !given_flag(invocation, "quiet"))
         session->options.progress = show_progress;
     return 0;

@@ -101,8 +101,9 @@ json_t *policy_image_keys(const struct policy *policy, const char *reference,
                           struct error **err) MUST_CHECK;
 /* What `signer` is when the key of this file verified a signature. Caller frees. */
 char *policy_signer(const char *key_file, struct error **err) MUST_CHECK;
-/* Bytes that an image may have; 0: no file says. */
+/* Bytes, and files, that an image may have; 0: no file says. */
 uint64_t policy_image_maximum(const struct policy *policy);
+uint64_t policy_image_maximum_files(const struct policy *policy);
 /* How to reach a registry: {"mirrors": [places], "insecure", "certificates", "credentials",
  * "signatures"}, each of them optional; the site's file goes before the home's, and both must allow
  * what is insecure.

@@ -73,7 +73,8 @@ static int check_registry(const char *name, const json_t *registry, struct error
 }
 
 int policy_check_images(const json_t *images, struct error **err) {
-    static const char *const keys[] = {"allow", "deny", "registries", "maximum_size"};
+    static const char *const keys[] = {"allow", "deny", "registries", "maximum_size",
+                                       "maximum_files"};
     const char *key, *name;
     json_t *value, *registry;
     uint64_t bytes = 0;
@@ -84,6 +85,9 @@ int policy_check_images(const json_t *images, struct error **err) {
             if (!json_is_string(value) ||
                 text_parse_size(json_string_value(value), &bytes, NULL) < 0 || bytes == 0)
                 return policy_wrong_kind(key, "a size such as \"20GiB\"", err);
+        } else if (text_equal(key, "maximum_files")) {
+            if (json_integer_value(value) <= 0)
+                return policy_wrong_kind(key, "a number above 0", err);
         } else if (text_equal(key, "registries")) {
             if (!json_is_object(value))
                 return policy_wrong_kind(key, "an object", err);
@@ -363,6 +367,17 @@ uint64_t policy_image_maximum(const struct policy *policy) {
         uint64_t bytes = 0;
         if (text && text_parse_size(text, &bytes, NULL) == 0 && (!least || bytes < least))
             least = bytes;
+    }
+    return least;
+}
+
+uint64_t policy_image_maximum_files(const struct policy *policy) {
+    uint64_t least = 0;
+    for (size_t i = 0; i < POLICY_FILES; i++) {
+        const json_t *images = json_object_get(policy->files[i].rules, "images");
+        uint64_t files = (uint64_t)json_get_integer(images, "maximum_files", 0);
+        if (files && (!least || files < least))
+            least = files;
     }
     return least;
 }

@@ -53,14 +53,71 @@ static int check_blobs(struct staging *staging, const json_t *manifest, uint64_t
     return 0;
 }
 
+enum kind { KIND_TEXT, KIND_TEXTS, KIND_OBJECT, KIND_OBJECTS, KIND_COUNT };
+
+static bool is_of_kind(const json_t *value, enum kind kind) {
+    if (!value || json_is_null(value))
+        return true;
+    if (kind == KIND_TEXT || kind == KIND_OBJECT)
+        return kind == KIND_TEXT ? json_is_string(value) : json_is_object(value);
+    size_t i;
+    const json_t *item;
+    json_array_foreach(value, i, item) {
+        if (kind == KIND_TEXTS ? !json_is_string(item) : !json_is_object(item))
+            return false;
+    }
+    return json_is_array(value);
+}
+
+/* What umoci and we read of it. */
+static int check_kinds(const json_t *config, struct error **err) {
+    static const char *const names[KIND_COUNT] = {"a text", "a list of texts", "an object",
+                                                  "a list of objects"};
+    static const struct {
+        const char *parent, *key;
+        enum kind kind;
+    } fields[] = {
+        {NULL, "architecture", KIND_TEXT},
+        {NULL, "os", KIND_TEXT},
+        {NULL, "created", KIND_TEXT},
+        {NULL, "author", KIND_TEXT},
+        {NULL, "history", KIND_OBJECTS},
+        {NULL, "rootfs", KIND_OBJECT},
+        {"rootfs", "type", KIND_TEXT},
+        {"rootfs", "diff_ids", KIND_TEXTS},
+        {NULL, "config", KIND_OBJECT},
+        {"config", "User", KIND_TEXT},
+        {"config", "Env", KIND_TEXTS},
+        {"config", "Entrypoint", KIND_TEXTS},
+        {"config", "Cmd", KIND_TEXTS},
+        {"config", "WorkingDir", KIND_TEXT},
+        {"config", "StopSignal", KIND_TEXT},
+        {"config", "Labels", KIND_OBJECT},
+        {"config", "ExposedPorts", KIND_OBJECT},
+        {"config", "Volumes", KIND_OBJECT},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        const char *parent = fields[i].parent;
+        const json_t *where = parent ? json_object_get(config, parent) : config;
+        if (is_of_kind(json_object_get(where, fields[i].key), fields[i].kind))
+            continue;
+        error_set(err, ERROR_INVALID, "\"%s%s%s\" in its configuration is not %s",
+                  parent ? parent : "", parent ? "." : "", fields[i].key, names[fields[i].kind]);
+        return error_hint(err, "save or pull it anew; else ask who made it");
+    }
+    return 0;
+}
+
 /* The configuration: for this machine, and of these layers. */
 static int check_config(const json_t *manifest, const json_t *config, struct error **err) {
+    if (!json_is_object(config))
+        return error_set(err, ERROR_INVALID, "its configuration is no JSON object");
+    if (check_kinds(config, err) < 0)
+        return -1;
     const char *kernel = json_get_string(config, "os", "linux");
     const char *machine = json_get_string(config, "architecture", machine_architecture());
     const json_t *layers = json_object_get(manifest, "layers");
     const json_t *diff_ids = json_object_get(json_object_get(config, "rootfs"), "diff_ids");
-    if (!json_is_object(config))
-        return error_set(err, ERROR_INVALID, "its configuration is no JSON object");
     if (!text_equal(kernel, "linux") || !text_equal(machine, machine_architecture())) {
         OWN_BUFFER shown = {0};
         buffer_format(&shown, "%.50s on %.50s", kernel, machine);

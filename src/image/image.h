@@ -117,7 +117,8 @@ struct image_options {
     /* NULL: silent. `total` 0: unknown. Called a few times a second at most. */
     void (*progress)(void *context, const char *what, uint64_t done, uint64_t total);
     void *context;
-    uint64_t maximum; /* bytes that an image may have, packed or unpacked; 0: 64 GiB */
+    uint64_t maximum;       /* bytes that an image may have, packed or unpacked; 0: 64 GiB */
+    uint64_t maximum_files; /* and files and folders, unpacked; 0: a million */
     const char *into; /* image_load(): the folder for a bundle's pipelines; NULL: they stay out */
 };
 

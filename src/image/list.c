@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define FILES_MAXIMUM 4000000
-
 /* A byte that could end a word or a line is written as \ooo. */
 static void append_escaped(struct buffer *out, const char *text) {
     for (; *text; text++) {
@@ -110,8 +108,8 @@ static int visit(const struct tree_entry *entry, void *context, enum tree_verdic
     listing->size += S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
     if (listing->size > staging_maximum(staging))
         return staging_too_large(staging, err);
-    if (++listing->count > FILES_MAXIMUM)
-        return error_set(err, ERROR_LIMIT, "it has more than %d files", FILES_MAXIMUM);
+    if (++listing->count > staging_maximum_files(staging))
+        return staging_too_many(staging, err);
     if (root_line(&cleaned, &listing->line, err) < 0)
         return -1;
     if (staging->options->progress && listing->count % 256 == 0)
@@ -143,7 +141,7 @@ int root_list(struct staging *staging, const char *root, struct error **err) {
         bad = fchmodat(directory, rootfs, 0755, 0) < 0
                   ? error_set_errno(err, errno, "it left no root folder")
                   : tree_walk(directory, rootfs, visit, &listing, err);
-    if (bad < 0 && err && *err && (*err)->code == ERROR_LIMIT)
+    if (bad < 0 && err && *err && (*err)->code == ERROR_LIMIT && !(*err)->hint)
         error_hint(err, "no image that is meant for use is like that; ask who made it");
     buffer_release(&listing.line);
     if (fclose(listing.file) != 0 && bad == 0)

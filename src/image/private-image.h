@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #define IMAGE_DEFAULT_MAXIMUM  ((uint64_t)64 << 30)
+#define IMAGE_DEFAULT_FILES    ((uint64_t)1000000)
 #define IMAGE_DOCUMENT_MAXIMUM ((size_t)8 << 20) /* a manifest, an index, a configuration */
 #define IMAGE_LAYERS_MAXIMUM   512
 #define IMAGE_DIGEST_SIZE      72 /* "sha256:", 64 digits, NUL */
@@ -32,8 +33,8 @@ struct image_store {
 
 enum store_lock { STORE_ADDING, STORE_DROPPING };
 /* Adding: many at once. Dropping: alone; ERROR_BUSY when somebody adds or drops. Programs that we
- * start while adding keep the lock by their standard input, so that nothing is swept under one that
- * outlives us. */
+ * start while adding keep the lock by their standard input, so that nothing is swept under one
+ * before it has ended with us. */
 int store_lock(struct image_store *store, enum store_lock how, struct error **err) MUST_CHECK;
 void store_unlock(struct image_store *store);
 
@@ -89,8 +90,16 @@ struct program {
     int (*watch)(void *context, struct error **err);
     void *context;
 };
-/* Runs a program to its end; what it said last becomes the error's message if it fails. */
+/* Runs a program to its end, or until we die; what it said last becomes the error's message if it
+ * fails. */
 int program_run(const struct program *program, struct error **err) MUST_CHECK;
+/* Notices when the same has been done for too long. */
+#define STALL_MAXIMUM (INT64_C(5) * 60 * 1000)
+struct stall {
+    uint64_t done;
+    int64_t since; /* clock_monotonic(); 0: nothing was noted yet */
+};
+bool stall_notice(struct stall *stall, uint64_t done, int64_t now);
 /* The path of a program of PATH, or ERROR_UNSUPPORTED with the package to install. */
 char *program_find(const char *name, const char *package, struct error **err) MUST_CHECK;
 
@@ -152,6 +161,8 @@ int staging_begin(struct staging *staging, struct image_store *store,
 void staging_release(struct staging *staging);
 uint64_t staging_maximum(const struct staging *staging);
 int staging_too_large(const struct staging *staging, struct error **err);
+uint64_t staging_maximum_files(const struct staging *staging);
+int staging_too_many(const struct staging *staging, struct error **err);
 /* Writes bytes as a blob. */
 int staging_write(struct staging *staging, const void *bytes, size_t size,
                   char digest[IMAGE_DIGEST_SIZE], struct error **err) MUST_CHECK;

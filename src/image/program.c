@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -132,7 +133,35 @@ static int finish(struct running *running, bool kill_it, int *ret_status) {
     return 0;
 }
 
+/* A program that outlived us would be watched by nobody and hold the store's lock: the kernel ends
+ * it with us. posix_spawn() cannot ask for that, setpriv can; the shell looks whether we died
+ * before it had asked. Both become the program, under the same id. */
+static const char **die_with_us(const char *setpriv, const char *const *argv, const char *us,
+                                struct error **err) {
+    const char *const first[] = {setpriv,   "--pdeathsig", "KILL",
+                                 "/bin/sh", "-c",          "[ \"$PPID\" = \"$0\" ] && exec \"$@\"",
+                                 us};
+    size_t count = 0;
+    while (argv[count])
+        count++;
+    const char **all = memory_allocate((ARRAY_SIZE(first) + count + 1) * sizeof(*all));
+    if (!all) {
+        error_set_memory(err);
+        return NULL;
+    }
+    memcpy(all, first, sizeof(first));
+    memcpy(all + ARRAY_SIZE(first), argv, (count + 1) * sizeof(*all));
+    return all;
+}
+
 static int start(struct running *running, struct error **err) {
+    char us[24];
+    (void)snprintf(us, sizeof(us), "%d", (int)getpid());
+    OWN_STRING setpriv = program_find("setpriv", "util-linux", err);
+    OWN_MEMORY(const char *)
+    argv = setpriv ? die_with_us(setpriv, running->program->argv, us, err) : NULL;
+    if (!argv)
+        return -1;
     int output[2] = {-1, -1}, error[2] = {-1, -1};
     if (pipe2(output, O_CLOEXEC) < 0)
         return error_set_errno(err, errno, "cannot make a pipe");
@@ -145,7 +174,7 @@ static int start(struct running *running, struct error **err) {
     }
     OWN_FD error_write = error[1];
     running->error = error[0];
-    struct process_options options = {.argv = running->program->argv,
+    struct process_options options = {.argv = argv,
                                       .environment = running->program->environment,
                                       .directory = running->program->directory,
                                       .input = running->program->input,
@@ -156,6 +185,13 @@ static int start(struct running *running, struct error **err) {
     file_close(&running->output);
     file_close(&running->error);
     return -1;
+}
+
+bool stall_notice(struct stall *stall, uint64_t done, int64_t now) {
+    if (stall->since && done == stall->done)
+        return now - stall->since >= STALL_MAXIMUM;
+    *stall = (struct stall){done, now};
+    return false;
 }
 
 int program_run(const struct program *program, struct error **err) {

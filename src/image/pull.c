@@ -316,6 +316,7 @@ static int choose_manifest(struct pull *pull, struct error **err) {
 struct counting {
     const struct pull *pull;
     uint64_t done, total;
+    struct stall stall;
 };
 
 static int count_file(const struct tree_entry *entry, void *context, enum tree_verdict *verdict,
@@ -346,7 +347,10 @@ static int watch(void *context, struct error **err) {
     if (staging->options->progress)
         staging->options->progress(staging->options->context, "pulling", counting->done,
                                    counting->total);
-    return 0;
+    if (!stall_notice(&counting->stall, counting->done, clock_monotonic()))
+        return 0;
+    error_set(err, ERROR_IO, "nothing came for %d minutes", (int)(STALL_MAXIMUM / 60000));
+    return error_hint(err, "look whether the network and the registry work, then pull it again");
 }
 
 static uint64_t size_of(const json_t *manifest) {
@@ -361,7 +365,7 @@ static uint64_t size_of(const json_t *manifest) {
 
 static int copy(struct pull *pull, struct error **err) {
     struct arguments arguments = {0};
-    struct counting counting = {pull, 0, size_of(pull->manifest)};
+    struct counting counting = {.pull = pull, .total = size_of(pull->manifest)};
     OWN_STRING what = place(pull, pull->digest, err);
     OWN_STRING target = memory_format("oci:%s/layout:image", pull->folder);
     OWN_STRING blobs = memory_format("%s/blobs", pull->staging->store->path);

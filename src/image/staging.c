@@ -20,6 +20,17 @@ int staging_too_large(const struct staging *staging, struct error **err) {
     return error_hint(err, "\"maximum_size\" of \"images\" in policy.json allows more");
 }
 
+uint64_t staging_maximum_files(const struct staging *staging) {
+    uint64_t maximum = staging->options->maximum_files;
+    return maximum ? maximum : IMAGE_DEFAULT_FILES;
+}
+
+int staging_too_many(const struct staging *staging, struct error **err) {
+    error_set(err, ERROR_LIMIT, "it holds more than %llu files",
+              (unsigned long long)staging_maximum_files(staging));
+    return error_hint(err, "\"maximum_files\" of \"images\" in policy.json allows more");
+}
+
 void staging_release(struct staging *staging) {
     work_folder_release(&staging->work);
     json_decref(staging->names);

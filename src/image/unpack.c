@@ -17,38 +17,63 @@ char *root_folder(const char *digest) {
 struct guard {
     struct staging *staging;
     const char *folder; /* relative to the store */
-    uint64_t free_at_first, done, checked;
+    struct statvfs first;
+    uint64_t checked_bytes, checked_files; /* what had gone when the folder was looked at */
+    int64_t next_look;                     /* where the file system does not count files */
 };
 
-static int add_size(const struct tree_entry *entry, void *context, enum tree_verdict *verdict,
-                    struct error **err) {
-    uint64_t *size = context;
-    *size += (uint64_t)entry->status->st_blocks * 512;
+struct count {
+    uint64_t size, files;
+};
+
+static int count_entry(const struct tree_entry *entry, void *context, enum tree_verdict *verdict,
+                       struct error **err) {
+    struct count *count = context;
+    count->size += (uint64_t)entry->status->st_blocks * 512;
+    count->files++;
     return 0;
 }
 
-static uint64_t free_space(int directory) {
-    struct statvfs space;
-    return fstatvfs(directory, &space) < 0 ? 0 : (uint64_t)space.f_bfree * space.f_frsize;
+static bool may_be_too_much(uint64_t used, uint64_t maximum, uint64_t *checked) {
+    if (used < maximum || used < *checked + maximum / 16)
+        return false;
+    *checked = used;
+    return true;
 }
 
-/* The space that went is a cheap hint, others write too; only when it could be too much is the
- * folder looked at. */
+static int look(struct guard *guard, struct error **err) {
+    struct staging *staging = guard->staging;
+    struct count count = {0};
+    int64_t begin = clock_monotonic();
+    /* it grows while we look: what vanishes or is closed to us is looked at in the end */
+    if (tree_walk(staging->store->directory, guard->folder, count_entry, &count, NULL) < 0)
+        log_message(LOG_DEBUG, "an image that is being unpacked could be counted in part only");
+    int64_t now = clock_monotonic();
+    guard->next_look = now + 10 * (now - begin);
+    if (count.files > staging_maximum_files(staging))
+        return staging_too_many(staging, err);
+    return count.size > staging_maximum(staging) ? staging_too_large(staging, err) : 0;
+}
+
+/* The space and the files that went are a cheap hint, others write too; only when it could be too
+ * much is the folder looked at. Some file systems, as btrfs, count no files: there it is looked at
+ * now and then. */
 static int watch(void *context, struct error **err) {
     struct guard *guard = context;
     struct staging *staging = guard->staging;
-    uint64_t now = free_space(staging->store->directory), maximum = staging_maximum(staging);
-    uint64_t used = now < guard->free_at_first ? guard->free_at_first - now : 0;
+    const struct statvfs *first = &guard->first;
+    struct statvfs now = *first;
+    (void)fstatvfs(staging->store->directory, &now);
+    uint64_t bytes = now.f_bfree < first->f_bfree
+                         ? (uint64_t)(first->f_bfree - now.f_bfree) * first->f_frsize
+                         : 0;
+    uint64_t files = now.f_ffree < first->f_ffree ? first->f_ffree - now.f_ffree : 0;
     if (staging->options->progress)
-        staging->options->progress(staging->options->context, "unpacking", used, 0);
-    if (used < maximum || used < guard->checked + maximum / 16)
-        return 0;
-    guard->checked = used;
-    uint64_t size = 0;
-    /* it grows while we look: what vanishes or is closed to us is looked at in the end */
-    if (tree_walk(staging->store->directory, guard->folder, add_size, &size, NULL) < 0)
-        log_message(LOG_DEBUG, "an image that is being unpacked could be counted in part only");
-    return size > maximum ? staging_too_large(staging, err) : 0;
+        staging->options->progress(staging->options->context, "unpacking", bytes, 0);
+    bool wanted = first->f_files == 0 && clock_monotonic() >= guard->next_look;
+    wanted |= may_be_too_much(bytes, staging_maximum(staging), &guard->checked_bytes);
+    wanted |= may_be_too_much(files, staging_maximum_files(staging), &guard->checked_files);
+    return wanted ? look(guard, err) : 0;
 }
 
 /* ------------------------------------------------------------------ unpacking */
@@ -158,9 +183,12 @@ static int run_unpacker(struct staging *staging, const char *work, const char *c
                         const char *package, struct error **err) {
     struct image_store *store = staging->store;
     OWN_STRING folder = path_join(store->path, work);
-    if (!folder)
+    OWN_STRING rootfs = path_join(work, "root/rootfs");
+    if (!folder || !rootfs)
         return error_set_memory(err);
-    struct guard guard = {staging, work, free_space(store->directory), 0, 0};
+    struct guard guard = {.staging = staging, .folder = rootfs};
+    if (fstatvfs(store->directory, &guard.first) < 0)
+        return error_set_errno(err, errno, "cannot see how much space is left");
     struct program program = {.argv = argv,
                               .package = package,
                               .directory = folder,

@@ -167,6 +167,13 @@ def config_is_no_json(path):
     _oci(path, config=b'\x00\x01\x02')
 
 
+def config_of_wrong_types(path):
+    layer = _layer({'a': b'a'})
+    config = json.loads(image_builder.image_config({}, [hashlib.sha256(layer).hexdigest()]))
+    config['config'] = {'Env': {'PATH': '/bin'}}
+    _oci(path, layers=[layer], config=json.dumps(config).encode())
+
+
 def other_machine(path):
     image_builder.build_archive(path, NAME, {'a': b'a'}, busybox=False, architecture='pdp11')
 

@@ -292,6 +292,32 @@ def test_a_limit_of_size(glovebox):
     glovebox('image', 'load', path)
 
 
+def test_a_limit_of_files(glovebox):
+    """It ends while files are coming out, not when all have."""
+    count = 40000
+    path = build_archive(glovebox.folder / 'image.tar', 'example/many:1',
+                         {'many/%d' % i: b'' for i in range(count)}, busybox=False, compress=True)
+    policy(glovebox, maximum_files=300)
+    process = glovebox.start('image', 'load', path)
+    most = 0
+    while process.poll() is None:
+        for folder in store(glovebox).glob('tmp/*/root/rootfs/many'):
+            try:
+                most = max(most, len(os.listdir(folder)))
+            except FileNotFoundError:
+                pass
+        time.sleep(0.02)
+    said = process.communicate()[1]
+    assert process.returncode == 1 and 'more than 300 files' in said and '"maximum_files"' in said
+    assert 0 < most < count
+    assert os.listdir(store(glovebox) / 'tmp') == [] and os.listdir(store(glovebox) / 'roots') == []
+    few = build_archive(glovebox.folder / 'few.tar', 'example/few:1', {'%d' % i: b'' for i in range(300)}, busybox=False)
+    glovebox('image', 'load', few)
+    policy(glovebox, maximum_files=299)
+    few = build_archive(glovebox.folder / 'few.tar', 'example/few:2', {'x%d' % i: b'' for i in range(300)}, busybox=False)
+    assert 'more than 299 files' in glovebox('image', 'load', few, status=1).stderr
+
+
 CONTAINER = 'name: p\nsteps:\n  - {id: x, type: container, image: "%s", command: ["/bin/true"]}\n'
 
 
@@ -356,6 +382,7 @@ def test_another_name_does_not_go_round_the_policy(glovebox):
     ({'allow': [{}]}, 'must be a list of rules'), ({'deny': [{'name': 'x'}]}, 'must be a list of rules'),
     ({'alow': []}, 'did you mean "allow"?'), ({'allow': [{'name': 'x', 'signed': 'y'}]}, 'unknown key "signed"'),
     ({'allow': [{'name': 'x', 'signed_by': 'key.gpg'}]}, 'an absolute path'), ({'maximum_size': 5}, 'a size such as'),
+    ({'maximum_files': 0}, 'a number above 0'), ({'maximum_files': '5'}, 'a number above 0'),
     ({'registries': []}, 'must be an object'), ({'registries': {'x': {'mirrors': 'y'}}}, 'a list of places'),
     ({'registries': {'x': {'insecure': 'no'}}}, 'true or false'), ({'registries': {'x': {'mirror': []}}}, 'did you mean'),
     ({'registries': {'x': {'credentials': 'auth.json'}}}, 'an absolute path'), ([], 'must be an object')])
@@ -391,6 +418,45 @@ def kill_after(process, seconds):
     process.wait()
 
 
+def helpers(glovebox):
+    """Programs that work in this store: by where they run, and by what they are told."""
+    found = []
+    for process in pathlib.Path('/proc').glob('[0-9]*'):
+        try:
+            where, said = os.readlink(process / 'cwd'), (process / 'cmdline').read_bytes()
+        except OSError:  # it has ended
+            continue
+        if where.startswith(str(store(glovebox))) or str(store(glovebox)).encode() in said:
+            found.append(said)
+    return found
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def nothing_runs_on(glovebox):
+    """Programs end with the command that started them, and with them goes the store's lock."""
+    wait_until(lambda: helpers(glovebox) == [], seconds=5)
+    glovebox('image', 'gc')
+
+
+def test_killed_while_unpacking(glovebox):
+    path = build_archive(glovebox.folder / 'image.tar', 'example/many:1',
+                         {'many/%d' % i: b'' for i in range(40000)}, busybox=False)
+    for pattern in ('tmp/*/layout', 'tmp/*/root/rootfs', 'tmp/*/root/rootfs/many/1', 'tmp/*/root/rootfs/many/2000'):
+        process = glovebox.start('image', 'load', path)
+        wait_until(lambda: any(store(glovebox).glob(pattern)))
+        if 'rootfs' in pattern:
+            assert any(b'umoci' in one for one in helpers(glovebox))
+        kill_after(process, 0)
+        nothing_runs_on(glovebox)
+        assert os.listdir(store(glovebox) / 'tmp') == [] and os.listdir(store(glovebox) / 'roots') == []
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment(glovebox):
     """The old or the new, never something between; and nothing is left."""
@@ -403,16 +469,13 @@ def test_killed_at_any_moment(glovebox):
     seen = set()
     for step in range(16):
         kill_after(glovebox.start('image', 'load', path), whole * (step + 0.5) / 14)
+        nothing_runs_on(glovebox)
         names = [one['reference'] for one in glovebox('image', 'list', '--json').json]
         assert 'docker.io/example/old:1' in names
         seen.add(len(names))
         assert all(one['good'] for one in glovebox('image', 'verify', '--json').json)
         if len(names) == 2:
             glovebox('image', 'remove', 'example/big:1', status=None)
-    deadline = time.monotonic() + 30  # a program that outlived its parent still holds the lock
-    while glovebox('image', 'gc', status=None).returncode != 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
     assert 1 in seen
     assert os.listdir(store(glovebox) / 'tmp') == []
     roots = [one for one in os.listdir(store(glovebox) / 'roots')]
