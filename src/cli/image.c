@@ -313,15 +313,11 @@ static void show_all(struct buffer *out, const json_t *image) {
 }
 
 /* What the policy says of it now: it may have become stricter since the image came. */
-static int add_verdict(const struct image_session *session, json_t *image, struct error **err) {
-    const json_t *indexes = json_object_get(image, "indexes");
-    struct image_candidate candidate = {
-        .reference = json_get_string(image, "reference", ""),
-        .digest = json_get_string(image, "digest", ""),
-        .index = json_string_value(json_array_get(indexes, json_array_size(indexes) - 1)),
-        .signer = json_get_string(image, "signer", NULL)};
+static int add_verdict(const struct image_session *session, const char *name, json_t *image,
+                       struct error **err) {
     OWN_ERROR refusal = NULL;
-    bool allowed = policy_check_image(session->policy, &candidate, &refusal) == 0;
+    bool allowed = policy_check_pinned(session->policy, session->home, name,
+                                       json_get_string(image, "reference", name), &refusal) == 0;
     json_t *verdict =
         json_pack("{s:b, s:s?}", "allowed", allowed, "reason", refusal ? refusal->message : NULL);
     return json_object_set_new(image, "policy", verdict) < 0 ? error_set_memory(err) : 0;
@@ -335,7 +331,7 @@ static int show(const struct invocation *invocation, struct error **err) {
     OWN_JSON image = needed ? image_show(session.store, given_argument(invocation, 0), err) : NULL;
     bool for_json = given_flag(invocation, "json");
     if (!image || complete(image, needed, for_json, err) < 0 ||
-        add_verdict(&session, image, err) < 0)
+        add_verdict(&session, given_argument(invocation, 0), image, err) < 0)
         return -1;
     if (for_json)
         return print_json(image, false, err) < 0 ? -1 : STATUS_SUCCEEDED;

@@ -86,8 +86,6 @@ static void describe_container(const struct oci_container *container,
                                struct launch_message *message) {
     message->argument_count = 1;
     message->environment_count = 0;
-    message->image_user = container->image->user.user;
-    message->image_group = container->image->user.group;
     message->host_user_at = (uint32_t)container->host_user_at;
     message->host_group_at = (uint32_t)container->host_group_at;
 }
@@ -156,7 +154,7 @@ static void describe_stage(const struct record *record, struct buffer *ret) {
         text_append_printable(ret, record->subject);
         buffer_append(ret, record->stage == STAGE_MOUNT ? ")" : "");
     }
-    if (record->stage == STAGE_RUNTIME) {
+    if (record->stage == STAGE_RUNTIME || (record->stage == STAGE_ROOT && record->subject[0])) {
         buffer_append(ret, ": ");
         text_append_printable(ret, record->subject);
     }

@@ -97,6 +97,11 @@ static bool find_group(char *accounts, const char *name, uint32_t *ret) {
 static int refuse(struct error **err, const char *what, const char *name) {
     OWN_BUFFER shown = {0};
     text_append_printable(&shown, name);
+    if (name[0] && !name[strspn(name, "0123456789")])
+        return error_set(err, ERROR_INVALID,
+                         "the image's USER names the %s %.64s, which cannot be mapped: numbers end "
+                         "at %u",
+                         what, buffer_text(&shown), UINT32_MAX - 1);
     return error_set(err, ERROR_INVALID,
                      "the image's USER names the %s \"%.64s\", which the image does not have", what,
                      buffer_text(&shown));

@@ -91,7 +91,8 @@ struct image_candidate;
 int policy_check_image(const struct policy *policy, const struct image_candidate *candidate,
                        struct error **err) MUST_CHECK;
 /* The same of an image that is here under a pinned name, repository@digest: `name` is what a
- * pipeline calls it. */
+ * pipeline calls it. It is forbidden when any name that points to it, or any repository that it
+ * came as, is. Allowed must be `name`; or any of those when it is a digest or an archive's path. */
 int policy_check_pinned(const struct policy *policy, const char *home, const char *name,
                         const char *pinned, struct error **err) MUST_CHECK;
 /* The key files that must have signed an image of this name: a list of paths, empty when none has

@@ -46,9 +46,16 @@ json_t *engine_images_needed(struct engine *engine, struct error **err) {
                                 "WHERE run.state < ?",
                                 "i", (int64_t)RUN_SUCCEEDED);
     int more = rows ? 1 : -1;
-    while (needed && more > 0 && (more = rows_next(rows, err)) > 0)
-        json_array_append_new(needed, json_string(images_digest(rows_text(rows, 0))));
-    if (!needed)
+    if (!needed) {
         error_set_memory(err);
+        return NULL;
+    }
+    while (more > 0 && (more = rows_next(rows, err)) > 0) {
+        const char *digest = images_digest(rows_text(rows, 0));
+        if (json_array_append_new(needed, json_string(digest)) < 0) {
+            error_set_memory(err); /* a list with a hole would let an image go */
+            return NULL;
+        }
+    }
     return more < 0 ? NULL : take(&needed);
 }

@@ -227,17 +227,27 @@ static int allowed(const struct policy_file *file, const struct asked *asked, co
                       asked->digest ? asked->digest : "sha256:…");
 }
 
-int policy_check_image(const struct policy *policy, const struct image_candidate *candidate,
-                       struct error **err) {
+enum judging { JUDGE_DENY = 1, JUDGE_ALLOW = 2 };
+
+static int judge(const struct policy *policy, const struct image_candidate *candidate,
+                 unsigned judging, struct error **err) {
     struct asked asked CLEANUP(asked_release) = {.digest = candidate->digest,
                                                  .index = candidate->index};
     if (asked_make(candidate->reference, &asked, err) < 0)
         return -1;
-    for (size_t i = 0; i < POLICY_FILES; i++)
-        if (denied(&policy->files[i], &asked, err) < 0 ||
+    for (size_t i = 0; i < POLICY_FILES; i++) {
+        if ((judging & JUDGE_DENY) && denied(&policy->files[i], &asked, err) < 0)
+            return -1;
+        if ((judging & JUDGE_ALLOW) &&
             allowed(&policy->files[i], &asked, candidate->signer, err) < 0)
             return -1;
+    }
     return 0;
+}
+
+int policy_check_image(const struct policy *policy, const struct image_candidate *candidate,
+                       struct error **err) {
+    return judge(policy, candidate, JUDGE_DENY | JUDGE_ALLOW, err);
 }
 
 static bool has_rules(const struct policy *policy) {
@@ -249,30 +259,73 @@ static bool has_rules(const struct policy *policy) {
     return false;
 }
 
+static struct image_candidate candidate_of(const struct image *image, const char *name,
+                                           const char *pinned) {
+    const char *at = strchr(pinned, '@');
+    return (struct image_candidate){name,
+                                    image->digest ? image->digest
+                                    : at          ? at + 1
+                                                  : "?",
+                                    image->index, image_signer(image->signers, name)};
+}
+
+/* All that an image is called, completed; first what the user calls it, unless that is no name but
+ * a digest or an archive's path. */
+static json_t *all_names(const struct image *image, const char *name, const char *pinned,
+                         struct error **err) {
+    bool is_name = *name != '/' && !image_is_digest(name);
+    const char *said[] = {is_name ? name : pinned, pinned};
+    OWN_JSON names = json_array();
+    for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+        OWN_IMAGE_REFERENCE reference = {0};
+        if (image_reference_parse(said[i], &reference, err) < 0)
+            return NULL;
+        OWN_STRING whole = image_reference_text(&reference, err);
+        if (!whole)
+            return NULL;
+        if (json_array_append_new(names, json_string(whole)) < 0) {
+            error_set_memory(err);
+            return NULL;
+        }
+    }
+    if ((image->names && json_array_extend(names, image->names) < 0) ||
+        (image->repositories && json_array_extend(names, image->repositories) < 0)) {
+        error_set_memory(err);
+        return NULL;
+    }
+    return take(&names);
+}
+
 int policy_check_pinned(const struct policy *policy, const char *home, const char *name,
                         const char *pinned, struct error **err) {
     OWN_IMAGE_STORE store = NULL;
-    OWN_IMAGE_REFERENCE reference = {0};
     OWN_IMAGE image = {0};
     if (!has_rules(policy))
         return 0;
     if (image_store_open(home, false, &store, err) < 0 ||
         image_find(store, pinned, &image, err) < 0)
         return -1;
-    /* an archive that a pipeline names by its path is known by what is in it */
-    const char *called = *name != '/' ? name : image.reference ? image.reference : pinned;
-    if (image_reference_parse(called, &reference, err) < 0)
+    OWN_JSON names = all_names(&image, name, pinned, err);
+    if (!names)
         return -1;
-    OWN_STRING whole = image_reference_text(&reference, err);
-    if (!whole)
-        return -1;
-    const char *at = strchr(pinned, '@');
-    struct image_candidate candidate = {whole,
-                                        image.digest ? image.digest
-                                        : at         ? at + 1
-                                                     : "?",
-                                        image.index, image.signer};
-    return policy_check_image(policy, &candidate, err);
+    const json_t *one;
+    size_t i;
+    /* whoever forbids a name forbids these bytes, whatever else they are called */
+    json_array_foreach(names, i, one) {
+        struct image_candidate candidate = candidate_of(&image, json_string_value(one), pinned);
+        if (judge(policy, &candidate, JUDGE_DENY, err) < 0)
+            return -1;
+    }
+    /* a name must be allowed itself; a digest under any of its names */
+    size_t count = *name == '/' || image_is_digest(name) ? json_array_size(names) : 1;
+    OWN_ERROR refusal = NULL;
+    for (i = 0; i < count; i++) {
+        struct image_candidate candidate =
+            candidate_of(&image, json_string_value(json_array_get(names, i)), pinned);
+        if (judge(policy, &candidate, JUDGE_ALLOW, refusal ? NULL : &refusal) == 0)
+            return 0;
+    }
+    return error_move(err, take(&refusal));
 }
 
 /* Of each file: none when a rule without a key fits, else the first that fits. */

@@ -149,13 +149,13 @@ static int check_config(const json_t *manifest, const json_t *config, struct err
 
 static int ask(const struct staging *staging, const struct arrival *arrival, struct error **err) {
     const struct image_options *options = staging->options;
-    /* what was verified once stays so: the digest is the same */
-    const char *signer = json_get_string(store_record(staging->store->index, arrival->digest),
-                                         "signer", arrival->signer);
+    /* what was verified once stays so of the same repository: a signature names it */
+    const json_t *signers =
+        json_object_get(store_record(staging->store->index, arrival->digest), "signers");
     for (size_t i = 0; options->allow && i < arrival->reference_count; i++) {
-        struct image_candidate candidate = {arrival->references[i], arrival->digest,
-                                            arrival->index_digest,
-                                            arrival->signer ? arrival->signer : signer};
+        struct image_candidate candidate = {
+            arrival->references[i], arrival->digest, arrival->index_digest,
+            arrival->signer ? arrival->signer : image_signer(signers, arrival->references[i])};
         if (options->allow(options->context, &candidate, err) < 0)
             return -1;
     }
@@ -219,6 +219,20 @@ static int add_once(json_t *record, const char *key, const char *text, struct er
     return json_array_append_new(list, json_string(text)) < 0 ? error_set_memory(err) : 0;
 }
 
+static int add_signer(json_t *record, const char *repository, const char *signer,
+                      struct error **err) {
+    if (!signer)
+        return 0;
+    json_t *signers = json_object_get(record, "signers");
+    if (!signers) {
+        signers = json_object();
+        if (json_object_set_new(record, "signers", signers) < 0)
+            return error_set_memory(err);
+    }
+    return json_object_set_new(signers, repository, json_string(signer)) < 0 ? error_set_memory(err)
+                                                                             : 0;
+}
+
 static int record(json_t *index, void *context, struct error **err) {
     const struct recording *recording = context;
     const struct arrival *arrival = recording->arrival;
@@ -240,12 +254,11 @@ static int record(json_t *index, void *context, struct error **err) {
     }
     if (arrival->index_digest && add_once(one, "indexes", arrival->index_digest, err) < 0)
         return -1;
-    if (arrival->signer && json_object_set_new(one, "signer", json_string(arrival->signer)) < 0)
-        return error_set_memory(err);
     for (size_t i = 0; i < arrival->reference_count; i++) {
         const char *name = arrival->references[i];
         OWN_STRING repository = reference_repository(name, err);
-        if (!repository || add_once(one, "repositories", repository, err) < 0)
+        if (!repository || add_once(one, "repositories", repository, err) < 0 ||
+            add_signer(one, repository, arrival->signer, err) < 0)
             return -1;
         if (json_object_set_new(names, name, json_string(arrival->digest)) < 0)
             return error_set_memory(err);

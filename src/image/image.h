@@ -39,7 +39,11 @@ struct image {
     int64_t made;    /* wall ms when it came into the store */
     char *index;     /* digest of the index of several machines' images that it was chosen from, or
                         NULL: what a registry's tag may point to */
-    char *signer;    /* how its signature was verified when it came, or NULL: it was not */
+    char *signer;    /* how its signature was verified when it came as `reference`, or NULL: it was
+                        not */
+    json_t *names;   /* all names that point to it now */
+    json_t *repositories; /* all domain/path that it ever came as */
+    json_t *signers;      /* {repository: how the signature that names it was verified} */
 };
 void image_release(struct image *image); /* what it holds; all-zero is fine */
 #define OWN_IMAGE CLEANUP(image_release) struct image
@@ -61,6 +65,11 @@ void image_store_cleanup(struct image_store **store);
  * seen. */
 int image_find(struct image_store *store, const char *reference, struct image *ret,
                struct error **err) MUST_CHECK;
+
+/* Is it a digest of 12 digits or more, to image_find(), and no name? */
+bool image_is_digest(const char *text);
+/* Of `signers`, as in struct image, the one of a name's repository; or NULL. */
+const char *image_signer(const json_t *signers, const char *name);
 
 /* All images, by name and then by digest: [{"reference" (null: it has no name any more), "digest",
  * "size", "made" (ms), "signer" (or null), "holders": [names]}]. */

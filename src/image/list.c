@@ -52,16 +52,30 @@ struct listing {
     FILE *file;
     struct buffer line;
     uint64_t size, count;
-    bool rootless;
 };
 
-/* Leaves out devices, sockets and FIFOs, and set-uid bits; the owner can read what is his. */
-static int clean(const struct listing *listing, const struct tree_entry *entry, struct stat *status,
-                 bool *ret_gone, struct error **err) {
+/* Files that root unpacked have owners: they become root's, as others' files are the caller's, so
+ * that an image is the same whoever unpacks it. */
+static int own(int directory, const char *name, struct stat *status, struct error **err) {
+    uid_t user = geteuid();
+    gid_t group = getegid();
+    if (user != 0 || (status->st_uid == user && status->st_gid == group))
+        return 0;
+    if (fchownat(directory, name, user, group, AT_SYMLINK_NOFOLLOW) < 0)
+        return error_set_errno(err, errno, "cannot take over a file");
+    status->st_uid = user;
+    status->st_gid = group;
+    return 0;
+}
+
+/* Leaves out devices, sockets and FIFOs, set-uid bits and owners; the owner can read what is
+ * his. */
+static int clean(const struct tree_entry *entry, struct stat *status, bool *ret_gone,
+                 struct error **err) {
     mode_t mode = status->st_mode & 07777, wanted = mode;
     *ret_gone = false;
     if (S_ISLNK(status->st_mode))
-        return 0;
+        return own(entry->directory, entry->name, status, err);
     if (!S_ISREG(status->st_mode) && !S_ISDIR(status->st_mode)) {
         *ret_gone = true;
         return unlinkat(entry->directory, entry->name, 0) < 0
@@ -70,8 +84,9 @@ static int clean(const struct listing *listing, const struct tree_entry *entry, 
     }
     if (S_ISREG(status->st_mode))
         wanted &= ~(mode_t)(S_ISUID | S_ISGID);
-    if (listing->rootless)
-        wanted |= S_ISDIR(status->st_mode) ? 0700 : 0400;
+    wanted |= S_ISDIR(status->st_mode) ? 0700 : 0400;
+    if (own(entry->directory, entry->name, status, err) < 0)
+        return -1;
     if (wanted != mode && fchmodat(entry->directory, entry->name, wanted, 0) < 0)
         return error_set_errno(err, errno, "cannot set the mode of a file");
     status->st_mode = (status->st_mode & (mode_t)~07777) | wanted;
@@ -86,7 +101,7 @@ static int visit(const struct tree_entry *entry, void *context, enum tree_verdic
     struct tree_entry cleaned = *entry;
     cleaned.status = &status;
     bool gone = false;
-    if (clean(listing, entry, &status, &gone, err) < 0)
+    if (clean(entry, &status, &gone, err) < 0)
         return -1;
     if (gone)
         return 0;
@@ -113,14 +128,17 @@ int root_list(struct staging *staging, const char *root, struct error **err) {
     int fd = file_open(directory, path, O_WRONLY | O_CREAT | O_TRUNC, 0600, err);
     if (fd < 0)
         return -1;
-    struct listing listing = {.staging = staging, .rootless = geteuid() != 0};
+    struct listing listing = {.staging = staging};
+    struct stat top = {.st_uid = (uid_t)-1};
     listing.file = fdopen(fd, "w");
     if (!listing.file) {
         file_close(&fd);
         return error_set_memory(err);
     }
     /* an image may close its own top folder */
-    int bad = fchmodat(directory, rootfs, 0755, 0) < 0
+    int bad = own(directory, rootfs, &top, err);
+    if (bad == 0)
+        bad = fchmodat(directory, rootfs, 0755, 0) < 0
                   ? error_set_errno(err, errno, "it left no root folder")
                   : tree_walk(directory, rootfs, visit, &listing, err);
     bool deep =

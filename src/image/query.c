@@ -42,10 +42,12 @@ static json_t *describe(struct image_store *store, const char *reference, const 
     OWN_JSON holders = store_holders(store, digest, err);
     if (!holders)
         return NULL;
-    json_t *one = json_pack("{s:s?, s:s, s:I, s:I, s:s?, s:O}", "reference", reference, "digest",
-                            digest, "size", (json_int_t)json_get_integer(record, "size", 0), "made",
-                            (json_int_t)json_get_integer(record, "made", 0), "signer",
-                            json_get_string(record, "signer", NULL), "holders", holders);
+    json_t *one =
+        json_pack("{s:s?, s:s, s:I, s:I, s:s?, s:O}", "reference", reference, "digest", digest,
+                  "size", (json_int_t)json_get_integer(record, "size", 0), "made",
+                  (json_int_t)json_get_integer(record, "made", 0), "signer",
+                  reference ? image_signer(json_object_get(record, "signers"), reference) : NULL,
+                  "holders", holders);
     if (!one)
         error_set_memory(err);
     return one;

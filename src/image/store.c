@@ -19,6 +19,9 @@ void image_release(struct image *image) {
     memory_free(image->index);
     memory_free(image->signer);
     json_decref(image->config);
+    json_decref(image->names);
+    json_decref(image->repositories);
+    json_decref(image->signers);
     *image = (struct image){0};
 }
 
@@ -258,9 +261,45 @@ static int find_beginning(const json_t *index, const char *beginning, const char
     return 0;
 }
 
-static bool is_digest_beginning(const char *text) {
+bool image_is_digest(const char *text) {
     return strncmp(text, "sha256:", 7) == 0 && strlen(text) >= 7 + DIGITS_MINIMUM &&
            strspn(text + 7, "0123456789abcdef") == strlen(text + 7);
+}
+
+const char *image_signer(const json_t *signers, const char *name) {
+    const char *repository;
+    json_t *signer;
+    json_object_foreach((json_t *)(uintptr_t)signers, repository, signer) {
+        size_t size = strlen(repository);
+        if (strncmp(name, repository, size) == 0 && strchr(":@", name[size]))
+            return json_string_value(signer); /* strchr() finds the end as well */
+    }
+    return NULL;
+}
+
+static json_t *copy_or(const json_t *value, json_t *fallback) {
+    if (!value)
+        return fallback;
+    json_decref(fallback);
+    return json_deep_copy(value);
+}
+
+/* All that the image is called, and by whom each was signed. */
+static int describe_names(const struct image_store *store, const json_t *record, struct image *ret,
+                          struct error **err) {
+    const char *name;
+    json_t *digest;
+    ret->names = json_array();
+    ret->repositories = copy_or(json_object_get(record, "repositories"), json_array());
+    ret->signers = copy_or(json_object_get(record, "signers"), json_object());
+    if (!ret->names || !ret->repositories || !ret->signers)
+        return error_set_memory(err);
+    json_object_foreach(json_object_get(store->index, "names"), name, digest) {
+        if (text_equal(json_string_value(digest), ret->digest) &&
+            json_array_append_new(ret->names, json_string(name)) < 0)
+            return error_set_memory(err);
+    }
+    return 0;
 }
 
 /* What the image is, by `digest` of the index; a root that is gone makes it unusable. */
@@ -287,8 +326,7 @@ static int describe(struct image_store *store, const char *digest, struct image 
     ret->index = memory_copy_string(
         json_string_value(json_array_get(json_object_get(record, "indexes"),
                                          json_array_size(json_object_get(record, "indexes")) - 1)));
-    ret->signer = memory_copy_string(json_get_string(record, "signer", NULL));
-    return ret->digest ? 0 : error_set_memory(err);
+    return ret->digest ? describe_names(store, record, ret, err) : error_set_memory(err);
 }
 
 /* The digest of what a name means now; *ret stays NULL when it means nothing here. `ret_name` gets
@@ -297,7 +335,7 @@ int store_resolve(struct image_store *store, const char *reference, const char *
                   char **ret_name, struct error **err) {
     if (store_read(store, err) < 0)
         return -1;
-    if (is_digest_beginning(reference)) {
+    if (image_is_digest(reference)) {
         if (find_beginning(store->index, reference, ret, err) < 0)
             return -1;
         const json_t *record = *ret ? store_record(store->index, *ret) : NULL;
@@ -330,6 +368,7 @@ int image_find(struct image_store *store, const char *reference, struct image *r
         return 0;
     if (describe(store, digest, &image, err) < 0)
         return -1;
+    image.signer = memory_copy_string(image_signer(image.signers, name));
     image.reference = take(&name);
     *ret = image;
     image = (struct image){0};

@@ -64,6 +64,21 @@ static void load_words(struct loader *loader, struct draft *draft, const struct 
     }
 }
 
+/* Who knows `command: text` of command steps may take an image's for a line for the shell, too. */
+static void warn_of_shell(struct loader *loader, const struct node *command,
+                          const struct words *words) {
+    static const char *const signs[] = {">", ">>", "<", "|", "||", "&", "&&", ";", "2>", "2>&1"};
+    for (size_t i = 0; i < words->count; i++) {
+        for (size_t j = 0; j < ARRAY_SIZE(signs); j++) {
+            if (!text_equal(words->list[i], signs[j]))
+                continue;
+            node_warning(&loader->trouble, command, "command: [sh, -c, \"…\"], if it has one",
+                         "the image's program gets `%s` as a word, no shell looks at it", signs[j]);
+            return;
+        }
+    }
+}
+
 /* `command: text` of a command step: a line for the shell. */
 static void load_shell(struct loader *loader, struct draft *draft, const struct node *node,
                        struct words *words) {
@@ -86,6 +101,8 @@ static void load_command(struct loader *loader, struct draft *draft) {
         load_shell(loader, draft, command, &words);
     else if (command)
         load_words(loader, draft, command, step->type == STEP_TOOL ? "args" : "command", &words);
+    if (command && step->type == STEP_CONTAINER && command->kind != NODE_LIST && !loader->medperf)
+        warn_of_shell(loader, command, &words);
     if (command && step->type == STEP_COMMAND && command->kind == NODE_LIST && !command->count)
         node_error(&loader->trouble, command, NULL, "the command is empty");
     if (loader->medperf && draft->shares_partition && words.list) {

@@ -35,7 +35,7 @@ def test_what_was_not_started_says_so(lab):
     for step in ('after', 'last'):
         assert lab.record()[step]['reason'] == 'the run ended before its turn came'
         assert 'ended before its turn' in lab.why(step) and 'retry' in lab.why(step)
-    lab.glovebox('skip', run, 'bad', '--reason', 'known')
+    lab.glovebox('skip', run, 'bad', '--reason', 'known', '--no-resume')
     lab.glovebox('resume', run)
     assert lab.states(run) == {'bad': 'skipped', 'slow': 'succeeded', 'after': 'succeeded',
                                'last': 'succeeded'}

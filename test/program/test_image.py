@@ -341,6 +341,42 @@ def test_the_policy_is_asked_when_a_run_begins(glovebox):
     assert glovebox('image', 'show', '--json', 'example/tool:1').json['policy'] == {'allowed': True, 'reason': None}
 
 
+@pytest.mark.parametrize('rules, word', [
+    (dict(deny=['docker.io/ex/**']), 'forbids'), (dict(deny=['docker.io/ex/usr:1']), 'forbids'),
+    (dict(deny=['docker.io/ex/usr']), 'forbids'), (dict(allow=['docker.io/library/**']), 'does not allow')])
+def test_a_digest_does_not_go_round_the_policy(glovebox, rules, word):
+    """Whatever a pipeline calls an image, it is judged by the names that it has here."""
+    path = build_archive(glovebox.folder / 'image.tar', 'ex/usr:1')
+    digest = glovebox('image', 'load', '--json', path).json[0]['digest']
+    names = ('ex/usr:1', 'ex/usr@' + digest, digest, digest[:26], digest[:19])
+    for name in names:
+        glovebox('run', glovebox.pipeline(CONTAINER % name))
+    policy(glovebox, **rules)
+    for name in names:
+        done = glovebox('run', glovebox.pipeline(CONTAINER % name), status=3)
+        assert word + ' the image docker.io/ex/usr' in done.stderr, (name, done.stderr)
+        assert glovebox('image', 'show', '--json', name).json['policy']['allowed'] is False, name
+    policy(glovebox, allow=['docker.io/ex/**'], deny=['docker.io/library/**'])
+    for name in names:
+        glovebox('run', glovebox.pipeline(CONTAINER % name))
+
+
+def test_another_name_does_not_go_round_the_policy(glovebox):
+    path = build_archive(glovebox.folder / 'image.tar', 'ex/usr:1')
+    glovebox('image', 'load', path)
+    digest = glovebox('image', 'load', '--json', '--name', 'other/tool:1', path).json[0]['digest']
+    for rule in ('docker.io/ex/*', 'docker.io/ex/usr:1'):
+        policy(glovebox, deny=[rule])
+        for name in ('other/tool:1', 'other/tool@' + digest):
+            assert 'forbids the image docker.io/ex/usr' in glovebox(
+                'run', glovebox.pipeline(CONTAINER % name), status=3).stderr
+    policy(glovebox, allow=['docker.io/other/*'])
+    glovebox('run', glovebox.pipeline(CONTAINER % 'other/tool:1'))
+    glovebox('run', glovebox.pipeline(CONTAINER % digest))
+    assert 'does not allow the image docker.io/ex/usr:1' in glovebox(
+        'run', glovebox.pipeline(CONTAINER % 'ex/usr:1'), status=3).stderr
+
+
 @pytest.mark.parametrize('images, word', [
     ({'allow': 'docker.io'}, 'must be a list of rules'), ({'allow': [1]}, 'must be a list of rules'),
     ({'allow': [{}]}, 'must be a list of rules'), ({'deny': [{'name': 'x'}]}, 'must be a list of rules'),

@@ -301,6 +301,13 @@ def test_signatures(glovebox, house, gpg):
     done = glovebox('image', 'load', '--name', signed, house.other, status=1)
     assert 'only when it is signed' in done.stderr and str(gpg.team) in done.stderr
 
+    # The signature names that repository: the same bytes under another name are not signed.
+    other, saved = signed.replace('/signed:', '/other:'), glovebox.folder / 'saved.tar'
+    glovebox('image', 'save', signed, '--output', saved)
+    assert 'only when it is signed' in glovebox('image', 'load', '--name', other, saved, status=1).stderr
+    assert glovebox('image', 'load', '--json', '--name', signed, saved).json[0]['new'] is False
+    assert glovebox('image', 'show', '--json', signed).json['policy']['allowed'] is True
+
     # The image that is here was verified with the team's key, not with this one.
     demand(gpg.mallory)
     assert 'ignature' in glovebox('image', 'pull', signed, status=1).stderr

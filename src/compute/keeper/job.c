@@ -193,7 +193,7 @@ static void judge(const struct job *job, int status, bool out_of_memory, struct 
         record->number = outcome->number;
         if (outcome->stage == STAGE_MOUNT)
             (void)snprintf(record->subject, sizeof(record->subject), "%d", outcome->mount);
-        else if (outcome->stage == STAGE_RUNTIME)
+        else if (outcome->stage == STAGE_RUNTIME || outcome->stage == STAGE_ROOT)
             memcpy(record->subject, outcome->subject, sizeof(record->subject));
     } else if (job->stop_cause != CAUSE_NONE) {
         record->cause = job->stop_cause;

@@ -25,7 +25,7 @@ struct outcome {
     uint32_t network_used; /* something was sent in the box's net namespace */
     int32_t status;        /* of the task, as wait gives it; valid when finished */
     int32_t mount;         /* which mount failed, from 1 */
-    char subject[56];      /* STAGE_RUNTIME: what it says */
+    char subject[56];      /* STAGE_RUNTIME: what it says; STAGE_ROOT: a path, or "" */
     uint64_t peak_memory;
     int64_t cpu_user, cpu_system;
     uint64_t walk_of, walk_bytes, walk_files; /* output.c: the last look at its work folder */

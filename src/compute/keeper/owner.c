@@ -24,20 +24,24 @@ void owner_of_task(const struct box *box, const struct launch *launch, uid_t *re
     }
 }
 
-/* "inside outside count" for every id there is, with `a` and `b` exchanged. */
+/* "inside outside count" for every id there is, with `a` and `b`, which may be the same,
+ * exchanged. */
 static int write_exchange(pid_t pid, const char *file, uint32_t a, uint32_t b) {
     uint32_t low = a < b ? a : b, high = a < b ? b : a;
+    const struct {
+        uint32_t inside, outside, count;
+    } ranges[] = {{0, 0, low},
+                  {low, high, 1},
+                  {low + 1, low + 1, high > low ? high - low - 1 : 0},
+                  {high, low, high > low},
+                  {high + 1, high + 1, UINT32_MAX - high - 1}};
     char text[256], path[64];
     int size = 0;
-    if (low > 0)
-        size = snprintf(text, sizeof(text), "0 0 %u\n", low);
-    size += snprintf(text + size, sizeof(text) - (size_t)size, "%u %u 1\n", low, high);
-    if (high - low > 1)
-        size += snprintf(text + size, sizeof(text) - (size_t)size, "%u %u %u\n", low + 1, low + 1,
-                         high - low - 1);
-    size += snprintf(text + size, sizeof(text) - (size_t)size, "%u %u 1\n", high, low);
-    size += snprintf(text + size, sizeof(text) - (size_t)size, "%u %u %u\n", high + 1, high + 1,
-                     UINT32_MAX - high - 1);
+    for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
+        if (ranges[i].count)
+            size += snprintf(text + size, sizeof(text) - (size_t)size, "%u %u %u\n",
+                             ranges[i].inside, ranges[i].outside, ranges[i].count);
+    }
     (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
@@ -91,7 +95,7 @@ static void prepare(struct box *box, const struct stat *status, uid_t user, gid_
                           .fd = -1};
     owner.fd = make_map(&owner);
     if (owner.fd < 0)
-        return; /* the box falls back to the caller's user */
+        return;
     size_t at = box->owner_count < OWNERS_MAXIMUM ? box->owner_count++ : 0;
     if (at == 0 && box->owner_count == OWNERS_MAXIMUM)
         close(box->owners[0].fd);
@@ -110,8 +114,7 @@ void owners_prepare(struct box *box, const struct launch *launch) {
         if (source[0] && stat(source, &status) == 0)
             prepare(box, &status, user, group);
     }
-    const struct stat image = {.st_uid = launch->message->image_user,
-                               .st_gid = launch->message->image_group};
-    if (launch->image[0])
+    struct stat image;
+    if (launch->image[0] && stat(launch->image, &image) == 0)
         prepare(box, &image, user, group);
 }

@@ -73,6 +73,7 @@ struct root {
     int image;                 /* the same of an image's root folder, -1: there is none */
     uid_t user;                /* who the task will be: set by root_make */
     gid_t group;
+    bool unmappable; /* owners cannot be mapped here, whatever the job: the caller is the task */
 };
 /* In the box's init: builds the root folder and moves into it. STAGE_NONE, or where it failed,
  * with errno. */

@@ -187,9 +187,8 @@ struct launch_message {
     uint64_t processes;
     uint64_t output, output_files; /* of its work folder */
     int64_t timeout, grace;
-    /* Of a container: who the image's user is, and where in the configuration its keeper has to
-     * write whose files are that user's: HOST_ID_SIZE blanks each. */
-    uint32_t image_user, image_group;
+    /* Of a container: where in the configuration its keeper has to write who the image's user is
+     * outside: HOST_ID_SIZE blanks each. */
     uint32_t host_user_at, host_group_at;
 };
 #define HOST_ID_SIZE 10

@@ -91,6 +91,29 @@ static int open_mount(const struct launch_mount *wanted, int map) {
     return -1;
 }
 
+/* The same with its owner shown as the task. */
+static int open_mapped(struct root *root, const struct launch_mount *wanted) {
+    struct stat status;
+    int map = -1;
+    if (root->user != root->box->caller) {
+        if (stat(wanted->source, &status) < 0)
+            return -1;
+        map = owner_map(root->box, &status, root->user, root->group);
+        if (map == -2) {
+            /* Boxes do without where there are no user namespaces; containers cannot. */
+            root->unmappable = !root->launch->image[0];
+            errno = EPERM;
+            return -1;
+        }
+    }
+    int tree = open_mount(wanted, map);
+    if (tree < 0 && map >= 0)
+        root->unmappable = errno == EINVAL || errno == EOPNOTSUPP;
+    if (tree >= 0 && map >= 0)
+        root->outcome->sandbox |= SANDBOX_MAPPED;
+    return tree;
+}
+
 static void close_mounts(struct root *root) {
     for (uint32_t i = 0; i < root->launch->message->mount_count; i++) {
         if (root->trees[i] >= 0)
@@ -102,45 +125,26 @@ static void close_mounts(struct root *root) {
     root->image = -1;
 }
 
-/* The image's own user is the task; its other users are nobody in particular. */
-static int open_image(struct root *root) {
-    const struct launch *launch = root->launch;
-    const struct stat owner = {.st_uid = launch->message->image_user,
-                               .st_gid = launch->message->image_group};
-    const struct launch_mount wanted = {.source = launch->image};
-    int map = root->user == root->box->caller
-                  ? -1
-                  : owner_map(root->box, &owner, root->user, root->group);
-    root->outcome->mount = 0;
-    root->image = map == -2 ? -1 : open_mount(&wanted, map);
-    return root->image < 0 ? -1 : 0;
-}
-
 /* Copies of all the job's mounts, for a task that is `root->user`. -1: one cannot be had so. */
 static int open_mounts(struct root *root) {
     const struct launch *launch = root->launch;
-    bool other = root->user != root->box->caller;
     for (uint32_t i = 0; i < launch->message->mount_count; i++)
         root->trees[i] = -1;
     for (uint32_t i = 0; i < launch->message->mount_count; i++) {
-        const char *source = launch->mounts[i].source;
-        struct stat status;
-        int map = -1;
         root->outcome->mount = (int32_t)i + 1;
-        if (!source[0])
+        if (!launch->mounts[i].source[0])
             continue;
-        if (other) {
-            if (stat(source, &status) < 0)
-                return -1;
-            map = owner_map(root->box, &status, root->user, root->group);
-        }
-        root->trees[i] = map == -2 ? -1 : open_mount(&launch->mounts[i], map);
+        root->trees[i] = open_mapped(root, &launch->mounts[i]);
         if (root->trees[i] < 0)
             return -1;
-        if (map >= 0)
-            root->outcome->sandbox |= SANDBOX_MAPPED;
     }
-    return launch->image[0] ? open_image(root) : 0;
+    if (!launch->image[0])
+        return 0;
+    /* All of an image belongs to whoever unpacked it, and so to the task. */
+    const struct launch_mount image = {.source = launch->image};
+    root->outcome->mount = 0;
+    root->image = open_mapped(root, &image);
+    return root->image < 0 ? -1 : 0;
 }
 
 static int attach(int root, int tree, const char *target) {
@@ -189,7 +193,7 @@ static int attach_mounts(struct root *root) {
 int root_choose_user(struct root *root) {
     owner_of_task(root->box, root->launch, &root->user, &root->group);
     int bad = open_mounts(root);
-    if (bad && root->user != root->box->caller) {
+    if (bad && root->unmappable) {
         /* This file system shows owners only as they are. The caller's own user, without any
          * capability, is what an ordinary user's tasks run as, too. */
         close_mounts(root);

@@ -44,28 +44,49 @@ static int open_inside(int root, const char *path) {
     return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 }
 
+/* The task's, as the image's own files are. */
+static int make_part(const struct root *root, int parent, const char *name, bool is_folder) {
+    struct stat status;
+    if (is_folder && mkdirat(parent, name, 0755) < 0)
+        return -1;
+    if (!is_folder) {
+        /* A link that leads nowhere, as to a file of systemd-resolved, gives way. */
+        if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode) &&
+            unlinkat(parent, name, 0) < 0)
+            return -1;
+        int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+        if (fd < 0)
+            return -1;
+        close(fd);
+    }
+    return root->box->privileged
+               ? fchownat(parent, name, root->user, root->group, AT_SYMLINK_NOFOLLOW)
+               : 0;
+}
+
 /* Makes what is missing of a path, so that the container's user, who may own nothing there, need
  * not. The last part is a folder or an empty file. */
-static int make_place(int root, const char *target, bool is_folder) {
+static int make_place(const struct root *root, const char *target, bool is_folder) {
     char path[4096];
     size_t size = strlen(target);
-    int found = open_inside(root, target);
-    if (found >= 0 || errno != ENOENT || size >= sizeof(path)) {
-        if (found >= 0)
-            close(found);
-        return found >= 0 ? 0 : -1;
+    int found = open_inside(root->fd, target);
+    if (found >= 0) {
+        close(found);
+        return 0;
     }
+    (void)snprintf(root->outcome->subject, sizeof(root->outcome->subject), "%.55s", target);
+    if ((errno != ENOENT && errno != ELOOP) || size >= sizeof(path))
+        return -1;
     memcpy(path, target, size + 1);
-    int parent = fcntl(root, F_DUPFD_CLOEXEC, 3);
+    int parent = fcntl(root->fd, F_DUPFD_CLOEXEC, 3);
     for (char *at = path; parent >= 0 && *(at += strspn(at, "/"));) {
         char *end = at + strcspn(at, "/");
         char kept = *end;
         *end = '\0';
-        int next = open_inside(root, path);
-        if (next < 0 && errno == ENOENT && (kept || is_folder) && mkdirat(parent, at, 0755) == 0)
-            next = open_inside(root, path);
-        else if (next < 0 && errno == ENOENT && !kept && !is_folder)
-            next = openat(parent, at, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+        int next = open_inside(root->fd, path);
+        bool makes = next < 0 && (errno == ENOENT || (errno == ELOOP && !kept && !is_folder));
+        if (makes && make_part(root, parent, at, kept || is_folder) == 0)
+            next = open_inside(root->fd, path);
         close(parent);
         parent = next;
         *end = kept;
@@ -81,22 +102,28 @@ static int make_places(const struct root *root) {
     static const char *const folders[] = {"/proc", "/dev", "/sys", "/tmp"};
     static const char *const files[] = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"};
     const struct launch *launch = root->launch;
-    int bad = 0;
-    for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
-        bad |= make_place(root->fd, folders[i], true);
-    for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-        bad |= make_place(root->fd, files[i], false);
-    if (launch->directory[0])
-        bad |= make_place(root->fd, launch->directory, true);
+    /* The last is the host's, where its network is. */
+    size_t count = ARRAY_SIZE(files) - !(launch->message->flags & LAUNCH_HOST_NETWORK);
+    for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+        if (make_place(root, folders[i], true) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (make_place(root, files[i], false) < 0)
+            return -1;
+    }
+    if (launch->directory[0] && make_place(root, launch->directory, true) < 0)
+        return -1;
     for (uint32_t i = 0; i < launch->message->mount_count; i++) {
         struct stat status = {.st_mode = S_IFDIR};
         if (root->trees[i] >= 0 && fstatat(root->trees[i], "", &status, AT_EMPTY_PATH) < 0)
             return -1;
         root->outcome->mount = (int32_t)i + 1;
         /* One below another mount is made there, by crun. */
-        (void)make_place(root->fd, launch->mounts[i].target, S_ISDIR(status.st_mode));
+        (void)make_place(root, launch->mounts[i].target, S_ISDIR(status.st_mode));
     }
-    return bad;
+    root->outcome->subject[0] = '\0';
+    return 0;
 }
 
 static int attach(int tree, const char *place) {

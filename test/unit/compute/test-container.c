@@ -33,8 +33,9 @@ static bool load(struct image_store *store, const char *name) {
 }
 
 static bool make_store(void) {
-    static const char *const names[] = {"busybox",  "hostile",  "entry", "named",
-                                        "numbered", "stranger", "empty"};
+    static const char *const names[] = {"busybox",  "hostile", "entry",  "named",  "numbered",
+                                        "stranger", "empty",   "user-0", "user-1", "user-2",
+                                        "user-3",   "linked",  "looped"};
     char folder[] = "/tmp/glovebox-test-images-XXXXXX";
     OWN_IMAGE_STORE store = NULL;
     if (store_home[0])
@@ -179,6 +180,62 @@ TEST(users_of_images) {
     bed_remove(&bed);
 }
 
+/* No user that an image names makes its task the one who runs it. */
+TEST(users_that_want_to_be_root) {
+    static const char *const expected[] = {"4294967294 0\nmine\n", "0 65534\nmine\n",
+                                           "0 99999\nmine\n", "65534 65534\nmine\n"};
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+        OWN_STRING name = memory_format("user-%zu", i);
+        OWN_STRING image = memory_format("glovebox.test/user-%zu:1", i);
+        struct job job = shut_in(&bed, name,
+                                 SHELL("echo $(id -u) $(id -g); cat /home/reader/mine; "
+                                       "cat /proc/self/uid_map /proc/self/gid_map"));
+        job.image = image;
+        const struct report *report = bed_run(&bed, &job);
+        REQUIRE(report);
+        CHECK_INTEGER(report->cause, CAUSE_NONE);
+        CHECK(strstr(report->sandbox, geteuid() == 0 ? "; unprivileged user" : "; caller's user"));
+        CHECK(text_starts_with(bed_log(&bed), expected[i]));
+        unsigned inside, user = 0, group = 0;
+        REQUIRE(sscanf(bed_log(&bed) + strlen(expected[i]), "%u %u 1 %u %u 1", &inside, &user,
+                       &inside, &group) == 4);
+        CHECK(geteuid() != 0 || (user != 0 && group != 0));
+    }
+    bed_remove(&bed);
+}
+
+/* Links in place of what a container is given, and files of other owners. */
+TEST(images_as_they_come) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    struct job job = shut_in(&bed, "linked",
+                             SHELL("pwd; touch new && ls; grep -c localhost /etc/hosts; "
+                                   "cat /etc/hostname /home/reader/mine; "
+                                   "[ -e /etc/resolv.conf ] || echo unresolved"));
+    job.image = "glovebox.test/linked:1";
+    job.writable_root = true;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    CHECK_TEXT(bed_log(&bed), "/work/here\nnew\n2\nglovebox\nmine\nunresolved\n");
+    job = shut_in(&bed, "linked-with-network", SHELL("cat /etc/resolv.conf"));
+    job.image = "glovebox.test/linked:1";
+    job.network = "host";
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    job = shut_in(&bed, "looped", SHELL("true"));
+    job.image = "glovebox.test/looped:1";
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
+    CHECK_TEXT(report->detail, "cannot make the box's root folder: /loop/here: "
+                               "Too many levels of symbolic links");
+    bed_remove(&bed);
+}
+
 /* The accounts of an image are a stranger's. */
 TEST(accounts_that_want_harm) {
     struct bed bed;
@@ -196,6 +253,10 @@ TEST(accounts_that_want_harm) {
     CHECK(oci_find_user(root, "", &user, NULL) == 0 && user.user == 0 && user.group == 0);
     CHECK(oci_find_user(root, "12:34", &user, NULL) == 0 && user.user == 12 && user.group == 34);
     CHECK(oci_find_user(root, "who", &user, NULL) < 0);
+    CHECK(oci_find_user(root, "0:4294967295", &user, &error) < 0);
+    CHECK(error && strstr(error->message, "cannot be mapped: numbers end at 4294967294"));
+    error_free(error);
+    error = NULL;
     /* links lead nowhere but into the image */
     REQUIRE(symlink(outside, passwd) == 0);
     CHECK(oci_find_user(root, "who", &user, NULL) < 0);
