@@ -141,7 +141,9 @@ int root_list(struct staging *staging, const char *root, struct error **err) {
         bad = fchmodat(directory, rootfs, 0755, 0) < 0
                   ? error_set_errno(err, errno, "it left no root folder")
                   : tree_walk(directory, rootfs, visit, &listing, err);
-    if (bad < 0 && err && *err && (*err)->code == ERROR_LIMIT && !(*err)->hint)
+    bool deep =
+        listing.size <= staging_maximum(staging) && listing.count <= staging_maximum_files(staging);
+    if (bad < 0 && err && *err && (*err)->code == ERROR_LIMIT && deep)
         error_hint(err, "no image that is meant for use is like that; ask who made it");
     buffer_release(&listing.line);
     if (fclose(listing.file) != 0 && bad == 0)
