@@ -495,9 +495,19 @@ static int state_of(struct engine *engine, const char *name, enum run_state *ret
     return 0;
 }
 
-static bool rests(enum run_state state, const struct drive_options *options) {
-    return state >= RUN_SUCCEEDED || state == RUN_PAUSED ||
-           (state == RUN_WAITING && !options->wait);
+/* 1 when nothing more will happen by itself. A run that a command is about to wake does not rest:
+ * who drives it may just not have read that yet. */
+static int rests(struct engine *engine, const char *name, enum run_state state,
+                 const struct drive_options *options, struct error **err) {
+    int64_t commands = 0;
+    if (state < RUN_SUCCEEDED && state != RUN_PAUSED && (state != RUN_WAITING || options->wait))
+        return 0;
+    if (store_integer(engine->store, 0, &commands, err,
+                      "SELECT count(*) FROM command c JOIN run r ON r.id = c.run WHERE r.name = ? "
+                      "AND c.applied IS NULL",
+                      "s", name) < 0)
+        return -1;
+    return commands == 0;
 }
 
 int engine_drive(struct engine *engine, const char *run, const struct drive_options *options,
@@ -505,8 +515,9 @@ int engine_drive(struct engine *engine, const char *run, const struct drive_opti
     for (bool first = true;; first = false) {
         if (state_of(engine, run, ret_state, err) < 0)
             return -1;
-        if (!first && rests(*ret_state, options))
-            return 0;
+        int resting = first ? 0 : rests(engine, run, *ret_state, options, err);
+        if (resting)
+            return resting < 0 ? -1 : 0;
         int locked = home_lock(engine, err);
         if (locked < 0)
             return -1;
