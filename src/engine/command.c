@@ -249,14 +249,7 @@ static int reset_run(struct run *run, const char *where, struct reset *reset, st
 
 static int cancel_task(struct task *task, void *context, struct error **err) {
     (void)context;
-    if (task_state_is_final(task->state))
-        return 0;
-    if (task->flight)
-        return flight_stop(task, CAUSE_CANCELLED, err);
-    if (task->state == TASK_RUNNING)
-        return 0; /* nobody drives: it is stopped as soon as somebody does */
-    task->cause = CAUSE_CANCELLED;
-    return task_move(task, TASK_CANCELLED, "cancelled by a person", err);
+    return task->flight ? flight_stop(task, CAUSE_CANCELLED, err) : task_cancel(task, err);
 }
 
 static int cancel_run(struct run *run, struct error **err) {
@@ -276,6 +269,8 @@ static int apply_pause(struct run *run, const json_t *arguments, struct error **
     (void)arguments;
     if (run->state >= RUN_SUCCEEDED)
         return error_set(err, ERROR_INVALID, "run %s has ended already", run->name);
+    if (run->cancelling)
+        return error_set(err, ERROR_INVALID, "run %s is being cancelled", run->name);
     return run_move(run, RUN_PAUSED, "paused by a person", err);
 }
 

@@ -104,10 +104,26 @@ static int skip_the_rest(struct run *run, bool *ret_any, struct error **err) {
     return graph_drain(run, err);
 }
 
+/* What came up after the command: a job that ended before it could be stopped leads on, and one
+ * that failed, or whose launch was cut short, would be tried again. */
+static int cancel_the_rest(struct run *run, struct error **err) {
+    for (size_t i = 0; i < run->pipeline->step_count; i++) {
+        struct run_step *step = &run->steps[i];
+        bool any = step->counts[TASK_WAITING] || step->counts[TASK_READY] ||
+                   step->counts[TASK_SLEEPING] || step->counts[TASK_DECIDING];
+        for (size_t n = 0; any && n < step->task_capacity; n++)
+            if (step->tasks[n] && task_cancel(step->tasks[n], err) < 0)
+                return -1;
+    }
+    return 0;
+}
+
 static int settle_run(struct run *run, struct error **err) {
     if (run->state == RUN_PAUSED || run->state >= RUN_SUCCEEDED || run->finishing ||
         !run->sources_ready)
         return 0;
+    if (run->cancelling && cancel_the_rest(run, err) < 0)
+        return -1;
     bool moving = run->in_flight || run->pool || run->calls || count_of(run, TASK_RUNNING) ||
                   (count_of(run, TASK_SLEEPING) && !run->stopping) ||
                   (count_of(run, TASK_READY) && !run->stopping);
@@ -431,11 +447,22 @@ static void wait_for_pool(struct engine *engine) {
     }
 }
 
+/* Folders of attempts that were prepared, and never began: whoever drove before us died first. */
+static void sweep_work(struct engine *engine) {
+    struct gc_report report = {0};
+    OWN_ERROR untidy = NULL; /* which harms nobody */
+    if (gc_sweep_work(engine, false, &report, &untidy) < 0)
+        log_message(LOG_WARNING, "folders of earlier attempts stay behind: %s",
+                    untidy ? untidy->message : "no memory");
+}
+
 int drive_begin(struct engine *engine, const char *name, int64_t *ret_id, struct error **err) {
     engine->driving = true;
     engine->dirty = true;
-    if (open_compute(engine, err) < 0 || power_begin(engine, err) < 0 ||
-        take_up_new(engine, name, ret_id, err) < 0)
+    if (open_compute(engine, err) < 0 || power_begin(engine, err) < 0)
+        return -1;
+    sweep_work(engine);
+    if (take_up_new(engine, name, ret_id, err) < 0)
         return -1;
     flight_forget_settled(engine);
     return 0;

@@ -546,18 +546,22 @@ int flight_attach(struct task *task, struct error **err) {
     return task_move(task, TASK_READY, "its launch was cut short before it began", err);
 }
 
-/* The report of this job is stored, or nobody asks for it any more: a run that was removed, an
- * attempt that a power cut took out of the database and that will be launched under this name. */
-static bool is_settled(struct engine *engine, const char *job) {
+bool flight_parse_job(const char *job, int64_t *ret_task, int64_t *ret_number) {
     OWN_STRING name = memory_copy_string(job);
     char *number = name ? strrchr(name, '.') : NULL;
     if (number)
         *number++ = '\0';
     const char *task = number ? strrchr(name, '.') : NULL;
+    return task && text_parse_integer(task + 1, 1, INT64_MAX, ret_task, NULL) == 0 &&
+           text_parse_integer(number, 1, UINT16_MAX, ret_number, NULL) == 0;
+}
+
+/* The report of this job is stored, or nobody asks for it any more: a run that was removed, an
+ * attempt that a power cut took out of the database and that will be launched under this name. */
+static bool is_settled(struct engine *engine, const char *job) {
     int64_t id = 0, attempt = 0, open = 1;
-    if (!task || text_parse_integer(task + 1, 1, INT64_MAX, &id, NULL) < 0 ||
-        text_parse_integer(number, 1, UINT16_MAX, &attempt, NULL) < 0)
-        return false; /* no name that we give */
+    if (!flight_parse_job(job, &id, &attempt))
+        return false;
     return store_integer(engine->store, 0, &open, NULL,
                          "SELECT count(*) FROM attempt WHERE task = ? AND number = ? AND job = ? "
                          "AND ended IS NULL",

@@ -94,11 +94,13 @@ int gc_sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret, st
     for (struct dirent *entry; stream && result == 0 && (entry = readdir(stream));) {
         if (entry->d_name[0] == '.')
             continue;
-        int64_t running = 0;
-        result = store_integer(engine->store, 0, &running, err,
-                               "SELECT count(*) FROM attempt JOIN task ON task.id = attempt.task "
-                               "WHERE job = ? AND task.state IN (2)",
-                               "s", entry->d_name);
+        int64_t task = 0, number = 0, running = 0;
+        if (flight_parse_job(entry->d_name, &task, &number))
+            result = store_integer(engine->store, 0, &running, err,
+                                   "SELECT count(*) FROM attempt JOIN task ON task.id = "
+                                   "attempt.task WHERE task = ? AND number = ? AND job = ? AND "
+                                   "task.state = 2",
+                                   "iis", task, number, entry->d_name);
         if (result < 0 || running)
             continue;
         ret->work_folders++;

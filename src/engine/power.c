@@ -94,8 +94,7 @@ static int examine(struct engine *engine, struct error **err) {
                     "the machine went down while runs were under way: of %zu results that were not "
                     "synced, %zu were lost and are made again",
                     list.count, lost);
-    struct gc_report report = {0};
-    return gc_sweep_work(engine, false, &report, err);
+    return 0;
 }
 
 static int read_boot(struct buffer *ret, struct error **err) {

@@ -285,6 +285,9 @@ bool task_has_data(const struct task *task);
 int task_move(struct task *task, enum task_state state, const char *reason,
               struct error **err) MUST_CHECK;
 int task_skip(struct task *task, enum skip skip, struct error **err) MUST_CHECK;
+/* Unless it has ended or runs: what runs is stopped (flight_stop()), when nobody drives as soon as
+ * somebody does. */
+int task_cancel(struct task *task, struct error **err) MUST_CHECK;
 const char *skip_sentence(enum skip skip);
 int run_move(struct run *run, enum run_state state, const char *note,
              struct error **err) MUST_CHECK;
@@ -346,6 +349,8 @@ void schedule_timed(struct run_step *step, int64_t duration); /* ms that one too
 /* ----------------------------------------------------------------- flight.c */
 /* Starts an attempt: inputs, key, reuse or command line; launch follows after the commit. */
 int flight_begin(struct task *task, struct error **err) MUST_CHECK;
+/* The task and the attempt that a job is of; false: no name that we give to attempts. */
+bool flight_parse_job(const char *job, int64_t *ret_task, int64_t *ret_number);
 /* After the commit: hands over what was prepared in this turn, forgets what was stored. */
 int flight_after_commit(struct engine *engine, struct error **err) MUST_CHECK;
 void flight_forget_landed(struct engine *engine);

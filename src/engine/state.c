@@ -154,6 +154,13 @@ int task_skip(struct task *task, enum skip skip, struct error **err) {
     return task_move(task, TASK_SKIPPED, skip_sentence(skip), err);
 }
 
+int task_cancel(struct task *task, struct error **err) {
+    if (task_state_is_final(task->state) || task->flight || task->state == TASK_RUNNING)
+        return 0;
+    task->cause = CAUSE_CANCELLED;
+    return task_move(task, TASK_CANCELLED, "cancelled by a person", err);
+}
+
 int run_move(struct run *run, enum run_state state, const char *note, struct error **err) {
     if (engine_write(run->engine, err) < 0)
         return -1;

@@ -24,6 +24,7 @@ struct schedule {
     int64_t run_id;
     bool disturbed; /* else: what it should come to */
     bool faults, power;
+    unsigned cancel_at; /* the action before which it is cancelled, or 0 */
     unsigned budget; /* of disturbances */
     unsigned actions, idle, opens;
     bool ended;
@@ -336,6 +337,11 @@ static bool is_over(const struct schedule *schedule) {
 static void play_on(struct schedule *schedule) {
     uint32_t before = 0;
     while (!world.problem[0] && !is_over(schedule)) {
+        if (schedule->cancel_at && schedule->actions >= schedule->cancel_at &&
+            !store_in_transaction(world.engine->store)) {
+            schedule->cancel_at = 0;
+            command(schedule, "cancel", "{}");
+        }
         act(schedule);
         if (++schedule->actions > ACTIONS_MAXIMUM) {
             blame("it does not come to an end");
@@ -410,6 +416,15 @@ static void check_attempts(const struct schedule *schedule) {
                "run = ? AND kind = 'state' AND data = 'succeeded' GROUP BY task) "
                "WHERE good > 0 AND n <> good",
                "tasks succeeded more often than their attempts");
+}
+
+/* A run that was cancelled is compared with nothing: when the command came is chance. */
+static void check_cancelled(const struct schedule *schedule) {
+    check_none(schedule,
+               "SELECT count(*) FROM run r WHERE id = ? AND state <> 6 AND EXISTS (SELECT 1 FROM "
+               "command c WHERE c.run = r.id AND verb = 'cancel' AND applied IS NOT NULL AND "
+               "problem IS NULL)",
+               "runs went on though they were cancelled");
 }
 
 static int count_entry(const struct tree_entry *entry, void *context, enum tree_verdict *verdict,
@@ -533,6 +548,8 @@ static char *play_schedule(struct schedule *schedule, const char *expected) {
         blame("the record cannot be read: %s", problem->message);
     if (!world.problem[0])
         check_attempts(schedule);
+    if (!world.problem[0])
+        check_cancelled(schedule);
     if (world.verbose && world.engine)
         tell_attempts();
     end(schedule);
@@ -605,10 +622,12 @@ static bool simulate(const char *root, struct subject *subject, uint64_t seed, b
     schedule.faults = kind & 1;
     schedule.power = kind & 2;
     schedule.budget = 3 + below(20);
+    bool cancelled = mix(seed, 5) % 8 == 0;
+    schedule.cancel_at = cancelled ? 1 + below(1 + below(400)) : 0;
     OWN_STRING found = NULL;
     if (!world.problem[0])
-        found = play_schedule(&schedule, subject->expected);
-    if (!world.problem[0] && !text_equal(subject->expected, found))
+        found = play_schedule(&schedule, cancelled ? NULL : subject->expected);
+    if (!world.problem[0] && !cancelled && !text_equal(subject->expected, found))
         blame("it came to something else");
     if (!world.problem[0])
         return true;
