@@ -621,7 +621,7 @@ static bool simulate(const char *root, struct subject *subject, uint64_t seed, b
     unsigned kind = world.simple_failures ? 1 + below(3) : 0;
     schedule.faults = kind & 1;
     schedule.power = kind & 2;
-    schedule.budget = 3 + below(20);
+    schedule.budget = 3 + below(15);
     bool cancelled = mix(seed, 5) % 8 == 0;
     schedule.cancel_at = cancelled ? 1 + below(1 + below(400)) : 0;
     OWN_STRING found = NULL;
