@@ -40,7 +40,7 @@ ATTEMPTS = {
     'kill_all': ('kill -9 -1; kill -9 1; sleep 0.1; echo alive', '', None, ''),
     'probe': ('exec /in/probe %(secret)s %(port)d /in /out', '', '', 'done'),
 }
-DETAILS = {'fill_output': 'beyond the bytes', 'many_files': 'beyond the files'}
+DETAILS = {'fork': 'it reached its limit of 40 processes', 'fill_output': 'beyond the bytes', 'many_files': 'beyond the files'}
 
 
 def pipeline(image, facts):

@@ -35,7 +35,8 @@ bool bed_make(struct bed *bed);   /* home and driver */
 bool bed_open(struct bed *bed);   /* the driver again, after bed_close */
 void bed_close(struct bed *bed);  /* the driver; jobs go on */
 void bed_remove(struct bed *bed); /* all */
-/* Runs the loop until `count` reports are there or `patience` ms went by. */
+/* Runs the loop until `count` reports are there or `patience` ms went by: $TEST_PATIENCE times as
+ * long on slow machines. */
 bool bed_wait(struct bed *bed, size_t count, int64_t patience);
 void bed_pause(struct bed *bed, int64_t milliseconds);
 const struct report *bed_report(const struct bed *bed, const char *name);

@@ -233,22 +233,40 @@ static size_t count_processes(const char *text) {
     return count;
 }
 
+/* Processes that are found again among those of other tests at work, as this one's: they sleep for
+ * `time` seconds, a number that is nobody else's. `script` starts three of them. */
+struct sleepers {
+    char time[16], script[96];
+};
+static struct sleepers make_sleepers(unsigned hundredths) {
+    struct sleepers made;
+    (void)snprintf(made.time, sizeof(made.time), "9%07d.%02u", (int)getpid(), hundredths % 100);
+    (void)snprintf(made.script, sizeof(made.script), "sleep %s & setsid sleep %s & sleep %s",
+                   made.time, made.time, made.time);
+    return made;
+}
+
+static bool sleepers_end(const struct sleepers *sleepers) {
+    for (int tries = 0; tries < 1000 && count_processes(sleepers->time); tries++)
+        (void)usleep(10000);
+    return count_processes(sleepers->time) == 0;
+}
+
 TEST(a_killed_keeper_takes_its_boxes_along) {
     struct bed bed;
     REQUIRE(shut_in_make(&bed));
-    struct job job =
-        shut_in(&bed, "doomed", SHELL("sleep 98765.25 & setsid sleep 98765.25 & sleep 98765.25"));
+    const struct sleepers sleepers = make_sleepers(25);
+    struct job job = shut_in(&bed, "doomed", SHELL(sleepers.script));
     REQUIRE(bed_launch(&bed, &job));
-    bed_pause(&bed, 300);
-    CHECK_INTEGER(count_processes("98765.25") >= 3, true);
+    for (int tries = 0; tries < 100 && count_processes(sleepers.time) < 3; tries++)
+        bed_pause(&bed, 100);
+    CHECK(count_processes(sleepers.time) >= 3);
     pid_t keeper;
     REQUIRE(bed_keepers(&bed, &keeper, 1) == 1);
     CHECK(kill(keeper, SIGKILL) == 0);
     REQUIRE(bed_wait(&bed, 1, 5000));
     CHECK_INTEGER(bed.reports[0].cause, CAUSE_LOST);
-    for (int tries = 0; tries < 100 && count_processes("98765.25"); tries++)
-        (void)usleep(20000);
-    CHECK_INTEGER(count_processes("98765.25"), 0);
+    CHECK(sleepers_end(&sleepers));
     job = shut_in(&bed, "after", SHELL("true"));
     const struct report *report = bed_run(&bed, &job);
     REQUIRE(report);
@@ -378,6 +396,12 @@ TEST(a_fork_bomb_fizzles) {
     CHECK(report->cause != CAUSE_NONE);
     CHECK(!strstr(bed_log(&bed), "not stopped"));
     CHECK(strstr(report->sandbox, "; processes: "));
+    CHECK_TEXT(report->detail, "it reached its limit of 20 processes");
+    job = shut_in(&bed, "few", SHELL("sleep 0.1 & sleep 0.1 & exit 3"));
+    job.limits.processes = 20;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_TEXT(report->detail, "");
     bed_remove(&bed);
 }
 
@@ -396,6 +420,20 @@ TEST(too_much_memory) {
     } else {
         CHECK(strstr(report->sandbox, "no cgroup to be had"));
         CHECK_INTEGER(report->cause, CAUSE_EXIT); /* dd is told that there is no memory */
+        CHECK_TEXT(report->detail, "");           /* and we know nothing of it */
+    }
+    /* one that takes it little by little leaves evidence */
+    job = shut_in(&bed, "growing",
+                  SHELL("x=$(head -c 16000 /dev/zero | tr '\\0' x); i=0; "
+                        "while :; do i=$((i+1)); eval \"v$i=\\$x\"; done"));
+    job.limits.memory = 64 << 20;
+    report = bed_run(&bed, &job);
+    REQUIRE(report);
+    if (strstr(report->sandbox, "memory: cgroup")) {
+        CHECK_INTEGER(report->cause, CAUSE_OUT_OF_MEMORY);
+    } else {
+        CHECK(report->cause == CAUSE_EXIT || report->cause == CAUSE_SIGNAL); /* as shells take it */
+        CHECK(strstr(report->detail, "it may have run out of memory: "));
     }
     job = shut_in(&bed, "modest", SHELL("head -c 10485760 /dev/zero | tail -c 1 | wc -c"));
     job.limits.memory = 64 << 20;
@@ -526,7 +564,8 @@ TEST(nothing_stays_however_it_ends) {
     REQUIRE(shut_in_make(&bed));
     size_t before = count_traces(&bed);
     static const char *const missing[] = {"no-such-program", NULL};
-    static const char forever[] = "sleep 98764.75 & setsid sleep 98764.75 & wait; sleep 98764.75";
+    const struct sleepers sleepers = make_sleepers(75);
+    const char *forever = sleepers.script;
     struct job jobs[] = {
         shut_in(&bed, "fails", SHELL("exit 3")),
         shut_in(&bed, "crashes", SHELL("kill -SEGV $$")),
@@ -549,9 +588,7 @@ TEST(nothing_stays_however_it_ends) {
     REQUIRE(bed_wait(&bed, 7, 10000));
     const struct report *report = bed_report(&bed, "lost");
     CHECK(report && report->cause == CAUSE_LOST);
-    for (int tries = 0; tries < 200 && count_processes("98764.75"); tries++)
-        (void)usleep(10000);
-    CHECK_INTEGER(count_processes("98764.75"), 0);
+    CHECK(sleepers_end(&sleepers));
     CHECK_INTEGER(count_traces(&bed), before);
     bed_remove(&bed);
     CHECK_INTEGER(count_groups(keeper), 0);
