@@ -516,6 +516,26 @@ static uint64_t read_number(const char *path) {
                                                                                   : (uint64_t)value;
 }
 
+/* The smallest limit of memory of this program's control group and those above it; UINT64_MAX:
+ * none. In version 1 of control groups only what a container sees as the uppermost is looked at. */
+static uint64_t group_memory(void) {
+    OWN_BUFFER groups = {0};
+    char path[4096], file[4200];
+    uint64_t memory = read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    if (file_read_all(AT_FDCWD, "/proc/self/cgroup", 65536, &groups, NULL) < 0)
+        return memory;
+    const char *unified = strstr(buffer_text(&groups), "0::/");
+    (void)snprintf(path, sizeof(path), "%s", unified ? unified + 3 : "/");
+    path[strcspn(path, "\n")] = '\0';
+    for (char *end = path + strlen(path); end; end = strrchr(path, '/')) {
+        *end = '\0';
+        (void)snprintf(file, sizeof(file), "/sys/fs/cgroup%s/memory.max", path);
+        uint64_t limit = read_number(file);
+        memory = limit < memory ? limit : memory;
+    }
+    return memory;
+}
+
 /* What one program may use: the machine's, or less where a container or a unit shuts us in. */
 static int process_capacity(struct compute *compute, struct compute_capacity *ret,
                             struct error **err) {
@@ -523,12 +543,8 @@ static int process_capacity(struct compute *compute, struct compute_capacity *re
     if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
         return error_set_errno(err, errno, "cannot count processors");
     uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    static const char *const limits[] = {"/sys/fs/cgroup/memory.max",
-                                         "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
-    for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-        uint64_t limit = read_number(limits[i]);
-        memory = limit < memory ? limit : memory;
-    }
+    uint64_t limit = group_memory();
+    memory = limit < memory ? limit : memory;
     OWN_ERROR ignored = NULL;
     OWN_JSON gpus = oci_list_devices(&ignored);
     *ret = (struct compute_capacity){

@@ -212,6 +212,9 @@ TEST(capacity) {
     REQUIRE(bed.driver->capacity(bed.compute, &capacity, NULL) == 0);
     CHECK(capacity.cpus >= 1);
     CHECK(capacity.memory > (uint64_t)64 << 20);
+    const char *limit = getenv("TEST_MEMORY"); /* of a control group above this one */
+    if (limit)
+        CHECK_INTEGER(capacity.memory, strtoll(limit, NULL, 10));
     CHECK_INTEGER(capacity.gpus, 0);
     bed_remove(&bed);
 }
