@@ -39,6 +39,7 @@ struct image {
     int64_t made;    /* wall ms when it came into the store */
     char *index;     /* digest of the index of several machines' images that it was chosen from, or
                         NULL: what a registry's tag may point to */
+    json_t *indexes; /* all such digests that it ever came by */
     char *signer;    /* how its signature was verified when it came as `reference`, or NULL: it was
                         not */
     json_t *names;   /* all names that point to it now */
@@ -108,6 +109,7 @@ struct image_candidate {
     const char *reference;      /* normalized; NULL: it has no name */
     const char *digest;         /* NULL: not known yet, it is about to be asked for */
     const char *index, *signer; /* as in struct image */
+    const json_t *indexes;      /* of one that is here; NULL: none but `index` */
 };
 
 struct image_options {

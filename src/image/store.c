@@ -18,6 +18,7 @@ void image_release(struct image *image) {
     memory_free(image->root);
     memory_free(image->index);
     memory_free(image->signer);
+    json_decref(image->indexes);
     json_decref(image->config);
     json_decref(image->names);
     json_decref(image->repositories);
@@ -323,6 +324,7 @@ static int describe(struct image_store *store, const char *digest, struct image 
     ret->root = take(&root);
     ret->size = (uint64_t)json_get_integer(record, "size", 0);
     ret->made = json_get_integer(record, "made", 0);
+    ret->indexes = json_incref(json_object_get(record, "indexes"));
     ret->index = memory_copy_string(
         json_string_value(json_array_get(json_object_get(record, "indexes"),
                                          json_array_size(json_object_get(record, "indexes")) - 1)));

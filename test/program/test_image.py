@@ -361,6 +361,39 @@ def test_a_digest_does_not_go_round_the_policy(glovebox, rules, word):
         glovebox('run', glovebox.pipeline(CONTAINER % name))
 
 
+def put_blob(folder, document):
+    """Writes a document of an OCI folder; what describes it."""
+    data = json.dumps(document).encode()
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / 'blobs/sha256' / digest).write_bytes(data)
+    return {'mediaType': 'application/vnd.oci.image.index.v1+json', 'digest': 'sha256:' + digest, 'size': len(data)}
+
+
+def test_every_index_of_an_image_counts(glovebox):
+    """Chosen from two indexes, it is what either of them means, and its own digest."""
+    folder = glovebox.folder / 'image'
+    build_archive(folder, 'ex/usr:1', form='oci-dir')
+    listed = json.loads((folder / 'index.json').read_text())
+    [manifest] = listed['manifests']
+    names = manifest.pop('annotations')
+    digests = [manifest['digest']]
+    for number in '12':
+        inner = put_blob(folder, {'schemaVersion': 2, 'manifests': [manifest], 'annotations': {'number': number},
+                                  'mediaType': 'application/vnd.oci.image.index.v1+json'})
+        (folder / 'index.json').write_text(json.dumps(dict(listed, manifests=[dict(inner, annotations=names)])))
+        glovebox('image', 'load', folder)
+        digests.append(inner['digest'])
+    assert set(glovebox('image', 'show', '--json', 'ex/usr:1').json['indexes']) == set(digests[1:])
+    pipeline = glovebox.pipeline(CONTAINER % 'ex/usr:1')
+    for digest in digests:
+        policy(glovebox, deny=[digest])
+        assert 'images.deny' in glovebox('run', pipeline, status=3).stderr, digest
+        policy(glovebox, allow=[digest])
+        glovebox('run', pipeline)
+    policy(glovebox, allow=['sha256:' + 64 * '0'])
+    assert 'does not allow' in glovebox('run', pipeline, status=3).stderr
+
+
 def test_another_name_does_not_go_round_the_policy(glovebox):
     path = build_archive(glovebox.folder / 'image.tar', 'ex/usr:1')
     glovebox('image', 'load', path)
