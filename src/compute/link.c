@@ -108,7 +108,8 @@ static int start_keeper(struct link *link, struct error **err) {
         return -1;
     char folder[64];
     (void)snprintf(folder, sizeof(folder), "/proc/self/fd/%d", link->directory);
-    const char *const argv[] = {path, keeper_kind_name(link->kind), link->runtime, NULL};
+    const char *argv[2 + ARRAY_SIZE(link->arguments)] = {path, keeper_kind_name(link->kind)};
+    memcpy(argv + 2, link->arguments, sizeof(link->arguments));
     static const char *const environment[] = {NULL};
     struct process_options options = {.argv = argv,
                                       .environment = environment,
