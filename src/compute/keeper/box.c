@@ -43,15 +43,13 @@ static int write_file(const char *path, const char *text) {
 
 /* A single user: all that an unprivileged process may map. Who makes containers is root inside,
  * since crun asks for that; boxes show the user as it is. */
-static int enter_user_namespace(uid_t user, gid_t group, bool as_root) {
+static int map_single(uid_t user, gid_t group, bool as_root) {
     char map[64];
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-        return -1;
     (void)snprintf(map, sizeof(map), "%u %u 1\n", as_root ? 0 : user, user);
-    if (write_file("/proc/self/setgroups", "deny") < 0 || write_file("/proc/self/uid_map", map) < 0)
-        return -1;
+    int bad = write_file("/proc/self/setgroups", "deny");
+    bad |= write_file("/proc/self/uid_map", map);
     (void)snprintf(map, sizeof(map), "%u %u 1\n", as_root ? 0 : group, group);
-    return write_file("/proc/self/gid_map", map);
+    return bad | write_file("/proc/self/gid_map", map);
 }
 
 /* What can be given up here need not be given up in each box. The keeper keeps the capabilities
@@ -83,12 +81,17 @@ static int leave(struct box *box, const struct range *range) {
         box->range_group = range->group;
         return 0;
     }
-    if (range->user && users_enter_namespace(range) == 0) {
-        box->ranged = true;
-        box->range_user = box->range_group = 1;
+    int entered = range->user ? users_enter_namespace(range) : -1;
+    box->ranged = entered > 0;
+    box->range_user = box->range_group = 1;
+    if (box->ranged)
         return 0;
-    }
-    return enter_user_namespace(box->caller, box->caller_group, box->containers);
+    if (entered < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+        return -1;
+    /* One of the two may have been mapped before the other could not be. */
+    if (map_single(box->caller, box->caller_group, box->containers) < 0)
+        return entered == 0 && geteuid() == 0 && getegid() == 0 ? 0 : -1;
+    return 0;
 }
 
 struct box *box_open(const struct keeper *keeper, struct groups **groups, const char **reason) {

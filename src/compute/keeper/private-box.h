@@ -66,7 +66,8 @@ void owners_prepare(struct box *box, const struct launch *launch);
 int owner_map(const struct box *box, const struct stat *status, uid_t user, gid_t group);
 
 /* --- users.c --- */
-/* Leaves for a user namespace with the caller as root, and the range from 1 on. */
+/* Leaves for a user namespace with the caller as root, and the range from 1 on. 1; 0: it is there,
+ * but the range could not be mapped; -1: it could not leave. */
 int users_enter_namespace(const struct range *range);
 /* In a vessel's init: into one more, with the same ids. `self` is the host's /proc/self. */
 int users_count_alone(int self);

@@ -47,7 +47,7 @@ static int run_mapper(const char *mapper, pid_t process, uint32_t own, uint32_t 
 }
 
 /* Calls `map` in a copy of this process that stays outside, once this one is in a user namespace of
- * its own. */
+ * its own. 1; 0: it is there, and not mapped; -1: it is not. */
 static int unshare_mapped(unsigned long namespaces, int (*map)(const void *context),
                           const void *context) {
     int ends[2], status = -1;
@@ -60,11 +60,13 @@ static int unshare_mapped(unsigned long namespaces, int (*map)(const void *conte
         _exit(read(ends[0], &go, 1) != 1 || map(context) < 0);
     }
     close(ends[0]);
-    bool bad = pid < 0 || unshare((int)namespaces) < 0 || write(ends[1], &go, 1) != 1;
+    int left = pid < 0 ? -1 : unshare((int)namespaces);
+    if (left == 0 && write(ends[1], &go, 1) != 1)
+        status = -1; /* which the copy finds, too */
     close(ends[1]);
     if (pid > 0 && waitpid(pid, &status, 0) != pid)
-        bad = true;
-    return bad || status != 0 ? -1 : 0;
+        status = -1;
+    return left < 0 ? -1 : status == 0;
 }
 
 struct entering {
@@ -102,7 +104,7 @@ static int map_same(const void *context) {
 }
 
 int users_count_alone(int self) {
-    return unshare_mapped(CLONE_NEWUSER, map_same, &self);
+    return unshare_mapped(CLONE_NEWUSER, map_same, &self) == 1 ? 0 : -1;
 }
 
 /* ------------------------------------------------------------------ what is given */
