@@ -349,14 +349,13 @@ static void run_child(struct setup *setup) {
         run_box(setup, &root);
 }
 
-/* The task may change the owner of its log: it is its own to write to, and its users' to give. */
+/* The task, or crun for it, may change the owner and the group of its log. */
 static void lend_log(const struct box *box, struct job *job) {
     struct stat status;
     job->log_lent = box->privileged || box->ranged;
     job->log_owner = box->privileged ? box->caller : 0;
-    job->log_group = (gid_t)-1;
-    if (box->ranged && job->log >= 0 && fstat(job->log, &status) == 0)
-        job->log_group = status.st_gid;
+    job->log_group =
+        job->log_lent && job->log >= 0 && fstat(job->log, &status) == 0 ? status.st_gid : (gid_t)-1;
 }
 
 pid_t box_start(struct keeper *keeper, struct job *job) {
