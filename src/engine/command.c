@@ -71,25 +71,30 @@ static int reset_task(struct task *task, bool fresh, struct error **err) {
                      "ii", (int64_t)task->fresh, task->id);
 }
 
-static int reset_at(struct node *node, void *context, struct error **err);
-
 static void push_reset(struct task *task) {
     struct run *run = task->step->run;
     task->queue_next = run->reset_list;
     run->reset_list = task;
 }
 
-/* A task below a fan that is undone. */
-static int undo_at(struct node *node, void *context, struct error **err) {
+/* A task that depends on one that was reset. What was not begun yet waits anew, as what has ended
+ * does. */
+static int reset_at(struct node *node, void *context, struct error **err) {
     const struct run_step *step = context;
     struct task *task = node->index < step->task_capacity ? step->tasks[node->index] : NULL;
-    if (!task || task->reset)
+    if (!task || task->reset || (task->state == TASK_WAITING && !task->flight))
         return 0;
     if (task->flight || task->state == TASK_RUNNING) {
         error_set(err, ERROR_INVALID, "tasks of step %s that depend on it are running",
                   step->step->id);
         return error_hint(err, "wait for them, or `glovebox cancel %s %s` first", step->run->name,
                           step->step->id);
+    }
+    if (task->step->step->fired) {
+        task->fired = false;
+        if (store_run(step->run->engine->store, err, "UPDATE task SET fired = 0 WHERE id = ?", "i",
+                      task->id) < 0)
+            return -1;
     }
     if (reset_task(task, false, err) < 0)
         return -1;
@@ -111,7 +116,7 @@ static int undo_fan(struct task *task, size_t fan_step, struct error **err) {
     for (size_t s = 0; s < run->pipeline->step_count; s++) {
         if (!is_on_axis(&run->pipeline->steps[s], fan_step))
             continue;
-        if (axis_visit(run->steps[s].axis, task->node, undo_at, &run->steps[s], err) < 0 ||
+        if (axis_visit(run->steps[s].axis, task->node, reset_at, &run->steps[s], err) < 0 ||
             (run->axes[s] &&
              store_run(run->engine->store, err,
                        "DELETE FROM expansion WHERE run = ?1 AND step = ?2 AND (?3 = '' OR "
@@ -151,23 +156,6 @@ static int reset_dependents(struct task *task, struct error **err) {
         if (axis_visit(other->axis, top, reset_at, other, err) < 0)
             return -1;
     }
-    return 0;
-}
-
-static int reset_at(struct node *node, void *context, struct error **err) {
-    const struct run_step *step = context;
-    struct task *task = node->index < step->task_capacity ? step->tasks[node->index] : NULL;
-    if (!task || task->reset || !task_state_is_final(task->state))
-        return 0;
-    if (task->step->step->fired) {
-        task->fired = false;
-        if (store_run(step->run->engine->store, err, "UPDATE task SET fired = 0 WHERE id = ?", "i",
-                      task->id) < 0)
-            return -1;
-    }
-    if (reset_task(task, false, err) < 0)
-        return -1;
-    push_reset(task);
     return 0;
 }
 

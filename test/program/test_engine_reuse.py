@@ -412,6 +412,47 @@ steps:
     assert lab.state() == 'succeeded'
 
 
+def test_restart_above_a_task_that_runs_is_refused(lab):
+    """It would end well on what is about to be replaced."""
+    judge = lab.judge()
+    text = ('name: busy\ninputs:\n' + JUDGE_INPUT + """
+steps:
+  - {id: first, command: "true"}
+  - id: second
+    needs: [first]
+""" + JUDGE_MOUNT + """    command: 'until [ -e /judge/go ]; do sleep 0.05; done'
+""")
+    program = lab.start(text, '-i', 'judge=%s' % judge)
+    wait_until(lambda: lab.newest())
+    lab.wait_for_state('second', 'running')
+    done = lab.glovebox('restart', 'last', '--from', 'first', '--detach', status=None)
+    assert done.returncode != 0
+    assert 'tasks of step second that depend on it are running' in done.stderr
+    assert 'cancel busy-1 second' in done.stderr
+    (judge / 'go').write_text('')
+    assert program.wait(30) == 0
+    assert lab.tasks()['first']['attempts'] == 1
+
+
+def test_restart_above_a_task_that_waits_to_be_tried_again(lab):
+    judge = lab.judge()
+    text = ('name: patient\ninputs:\n' + JUDGE_INPUT + """
+steps:
+  - id: first
+""" + JUDGE_MOUNT + """    command: 'echo first >> /judge/log'
+  - id: second
+    needs: [first]
+    retries: {count: 1, backoff: 1h}
+""" + JUDGE_MOUNT + """    command: 'echo second >> /judge/log; test "$(grep -c first /judge/log)" = 2'
+""")
+    program = lab.start(text, '-i', 'judge=%s' % judge)
+    wait_until(lambda: lab.newest())
+    lab.wait_for_state('second', 'sleeping')
+    lab.glovebox('restart', 'last', '--from', 'first', '--detach')
+    assert program.wait(30) == 0
+    assert lab.judged() == ['first', 'second', 'first', 'second']
+
+
 def test_a_file_parameter_counts_by_its_content(lab):
     text = '''
 name: model

@@ -24,8 +24,9 @@ struct schedule {
     int64_t run_id;
     bool disturbed; /* else: what it should come to */
     bool faults, power;
-    unsigned cancel_at; /* the action before which it is cancelled, or 0 */
-    unsigned budget; /* of disturbances */
+    unsigned meddling;      /* commands that people give meanwhile, and no end is foretold */
+    unsigned next_meddling; /* the action before which the next comes */
+    unsigned budget;        /* of disturbances */
     unsigned actions, idle, opens;
     bool ended;
     int64_t faults_before; /* those that the open transaction cannot suffer from */
@@ -203,6 +204,30 @@ static void command(struct schedule *schedule, const char *verb, const char *arg
         blame("a command cannot be given");
 }
 
+/* What a person may ask of a run under way; most of it will be refused. */
+static void meddle(struct schedule *schedule) {
+    static const struct {
+        const char *verb, *more;
+    } verbs[] = {{"cancel", ""},
+                 {"cancel", ""},
+                 {"retry", ""},
+                 {"restart", ""},
+                 {"pause", NULL},
+                 {"resume", NULL},
+                 {"retry", NULL},
+                 {"mark", ",\"succeeded\":true,\"reason\":\"so\""},
+                 {"mark", ",\"succeeded\":false,\"reason\":\"so\""},
+                 {"cancel", NULL}};
+    size_t verb = below(below(4) ? ARRAY_SIZE(verbs) - 1 : ARRAY_SIZE(verbs));
+    const char *more = verbs[verb].more;
+    const struct step *step =
+        &schedule->pipeline->steps[below((unsigned)schedule->pipeline->step_count)];
+    OWN_STRING text = more ? memory_format("{\"where\":\"%s\"%s}", step->id, more) : NULL;
+    schedule->meddling--;
+    schedule->next_meddling = schedule->actions + 1 + below(200);
+    command(schedule, verbs[verb].verb, text ? text : "{}");
+}
+
 static void boot_anew(void) {
     OWN_STRING text = memory_format("boot-%u\n", ++world.boots);
     if (file_write_atomic(AT_FDCWD, world.boot, text, strlen(text), 0644, NULL) < 0)
@@ -337,11 +362,9 @@ static bool is_over(const struct schedule *schedule) {
 static void play_on(struct schedule *schedule) {
     uint32_t before = 0;
     while (!world.problem[0] && !is_over(schedule)) {
-        if (schedule->cancel_at && schedule->actions >= schedule->cancel_at &&
-            !store_in_transaction(world.engine->store)) {
-            schedule->cancel_at = 0;
-            command(schedule, "cancel", "{}");
-        }
+        if (schedule->meddling && schedule->actions >= schedule->next_meddling &&
+            !store_in_transaction(world.engine->store))
+            meddle(schedule);
         act(schedule);
         if (++schedule->actions > ACTIONS_MAXIMUM) {
             blame("it does not come to an end");
@@ -418,12 +441,12 @@ static void check_attempts(const struct schedule *schedule) {
                "tasks succeeded more often than their attempts");
 }
 
-/* A run that was cancelled is compared with nothing: when the command came is chance. */
+/* It ended as cancelled when that was the last that was asked. */
 static void check_cancelled(const struct schedule *schedule) {
     check_none(schedule,
-               "SELECT count(*) FROM run r WHERE id = ? AND state <> 6 AND EXISTS (SELECT 1 FROM "
-               "command c WHERE c.run = r.id AND verb = 'cancel' AND applied IS NOT NULL AND "
-               "problem IS NULL)",
+               "SELECT count(*) FROM run r WHERE id = ? AND state <> 6 AND (SELECT verb = 'cancel' "
+               "AND arguments = '{}' AND problem IS NULL FROM command c WHERE c.run = r.id AND "
+               "applied IS NOT NULL ORDER BY id DESC LIMIT 1)",
                "runs went on though they were cancelled");
 }
 
@@ -622,12 +645,13 @@ static bool simulate(const char *root, struct subject *subject, uint64_t seed, b
     schedule.faults = kind & 1;
     schedule.power = kind & 2;
     schedule.budget = 3 + below(15);
-    bool cancelled = mix(seed, 5) % 8 == 0;
-    schedule.cancel_at = cancelled ? 1 + below(1 + below(400)) : 0;
+    schedule.meddling = mix(seed, 5) % 8 == 0 ? 1 + below(6) : 0;
+    schedule.next_meddling = 1 + below(1 + below(400));
+    bool foretold = !schedule.meddling;
     OWN_STRING found = NULL;
     if (!world.problem[0])
-        found = play_schedule(&schedule, cancelled ? NULL : subject->expected);
-    if (!world.problem[0] && !cancelled && !text_equal(subject->expected, found))
+        found = play_schedule(&schedule, foretold ? subject->expected : NULL);
+    if (!world.problem[0] && foretold && !text_equal(subject->expected, found))
         blame("it came to something else");
     if (!world.problem[0])
         return true;
