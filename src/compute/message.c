@@ -145,7 +145,8 @@ static const char *const stage_texts[] = {
     [STAGE_INIT] = "the box's first process was killed before the task started",
     [STAGE_RUNTIME] = "crun could not start the container",
     [STAGE_RANGE] = "\"users: image\" is not to be had: newuidmap or newgidmap would not map the "
-                    "range of /etc/subuid and /etc/subgid",
+                    "range of /etc/subuid and /etc/subgid; compute/process/keeper.log in the home "
+                    "has what it said",
     [STAGE_OWNERS] =
         "\"users: image\" is not to be had: this file system cannot map owners, as ext4, "
         "XFS and Btrfs can",

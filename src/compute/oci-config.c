@@ -142,13 +142,22 @@ static int write_arguments(struct buffer *out, const struct job *job, struct oci
 
 /* Only where there are more than one. */
 static int write_groups(struct buffer *out, const struct oci_user *user, struct error **err) {
+    static const char hint[] = "take it out of groups in the image's /etc/group, or name its group "
+                               "in the image's USER";
+    if (user->group_count > GROUPS_MAXIMUM) {
+        error_set(err, ERROR_LIMIT, "the image's user is in more than %d groups", GROUPS_MAXIMUM);
+        return error_hint(err, "%s", hint);
+    }
     buffer_append(out, ",\"additionalGids\":[");
     for (size_t i = 0; i < user->group_count; i++) {
-        if (user->groups[i] >= IMAGE_IDS)
-            return error_set(err, ERROR_UNSUPPORTED,
-                             "the image's user is in the group %u, and \"users: image\" has those "
-                             "below %d only",
-                             user->groups[i], IMAGE_IDS);
+        if (user->groups[i] >= IMAGE_IDS) {
+            error_set(
+                err, ERROR_UNSUPPORTED,
+                "the image's user is in the group %u, and \"users: image\" has those below %d "
+                "only",
+                user->groups[i], IMAGE_IDS);
+            return error_hint(err, "%s", hint);
+        }
         separate(out);
         buffer_format(out, "%u", user->groups[i]);
     }

@@ -64,6 +64,23 @@ static int refuse(struct error **err, const char *what, const char *owner) {
         err, "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s", owner);
 }
 
+/* Root of a container that is short of ids itself has none to give. */
+static bool is_mapped(const char *path, int64_t first) {
+    OWN_BUFFER text = {0};
+    if (file_read_all(AT_FDCWD, path, RANGES_MAXIMUM, &text, NULL) < 0 || !text.data)
+        return false;
+    char *rest = NULL;
+    for (char *line = strtok_r(text.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        char *at;
+        int64_t begin = strtoll(line, &at, 10);
+        (void)strtoll(at, &at, 10);
+        int64_t count = strtoll(at, NULL, 10);
+        if (first >= begin && first + IMAGE_IDS <= begin + count)
+            return true;
+    }
+    return false;
+}
+
 static int find_mappers(struct oci_range *range, struct error **err) {
     range->user_mapper = oci_find_program("newuidmap");
     range->group_mapper = oci_find_program("newgidmap");
@@ -93,6 +110,9 @@ int oci_find_range(struct oci_range *ret, struct error **err) {
             owner);
     if (!root && find_mappers(&range, err) < 0)
         return -1;
+    if (root && !(is_mapped("/proc/self/uid_map", user) && is_mapped("/proc/self/gid_map", group)))
+        return refuse(err, "those of root are not there, in this container or user namespace",
+                      owner);
     range.user = (uint32_t)user;
     range.group = (uint32_t)group;
     /* An ordinary user's keeper sees them right after itself. */

@@ -109,9 +109,11 @@ static void find_memberships(char *accounts, struct oci_user *user) {
     const char *fields[7];
     uint32_t group;
     while (next_account(&accounts, fields)) {
-        if (user->name[0] && has_member(fields[3], user->name) && parse_id(fields[2], &group) &&
-            user->group_count < GROUPS_MAXIMUM)
-            user->groups[user->group_count++] = group;
+        if (!user->name[0] || !has_member(fields[3], user->name) || !parse_id(fields[2], &group))
+            continue;
+        if (user->group_count < GROUPS_MAXIMUM)
+            user->groups[user->group_count] = group;
+        user->group_count += user->group_count <= GROUPS_MAXIMUM;
     }
 }
 

@@ -10,7 +10,8 @@ enum { GROUPS_MAXIMUM = 64 };
 /* Who an image's program runs as, inside. */
 struct oci_user {
     uint32_t user, group;
-    /* Others that its /etc/group puts it in, unless USER names a group. */
+    /* Others that its /etc/group puts it in, unless USER names a group. One more than there is room
+     * for: too many. */
     uint32_t groups[GROUPS_MAXIMUM];
     size_t group_count;
     char name[64];  /* "" when its /etc/passwd has none for it */

@@ -230,6 +230,18 @@ TEST(accounts_that_want_harm) {
     static const char *const bad[] = {"who\nwho", "-1", "4294967295", "0x0", "who:nogroup", " 0"};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         CHECK(oci_find_user(root, bad[i], &user, NULL) < 0);
+    /* groups that it is in, by its whole name, and no more of them than there is room for */
+    OWN_BUFFER groups = {0};
+    buffer_append(&groups, "a:x:11:who\nb:x:12:whose,awho\nc:x:-1:who\nd:x:13:else,who\n");
+    REQUIRE(write_text(etc, "group", buffer_text(&groups), 0644));
+    CHECK(oci_find_user(root, "5", &user, NULL) == 0 && user.group_count == 2);
+    CHECK(user.groups[0] == 11 && user.groups[1] == 13);
+    CHECK(oci_find_user(root, "who:12", &user, NULL) == 0 && user.group_count == 0);
+    CHECK(oci_find_user(root, "77", &user, NULL) == 0 && user.group_count == 0);
+    for (int i = 0; i < 200; i++)
+        buffer_append(&groups, "e:x:14:who\n");
+    REQUIRE(write_text(etc, "group", buffer_text(&groups), 0644));
+    CHECK(oci_find_user(root, "who", &user, NULL) == 0 && user.group_count == GROUPS_MAXIMUM + 1);
     /* and a file without end is not read to its end */
     REQUIRE(truncate(accounts, (off_t)1 << 40) == 0);
     CHECK(oci_find_user(root, "who", &user, &error) < 0);
