@@ -71,6 +71,9 @@ struct job {
     enum box_mode box;
     bool writable_root; /* of an image: its program may write anywhere in it, for the time of the
                            job and within limits.scratch. Else it may write to /tmp only */
+    bool users;         /* of an image: besides its own user it has the others, 0 to 65535, and may
+                           change to them. What they leave in writable mounts and in the log belongs
+                           to the caller before exited() */
 };
 
 struct exit_report {

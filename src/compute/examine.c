@@ -50,13 +50,15 @@ void compute_checks_release(struct compute_checks *checks) {
 /* ---------------------------------------------------------------------- the trial */
 
 struct trials {
-    struct trial box, container;
-    bool with_container; /* there is a crun */
+    struct trial box, container, users;
+    bool with_container, with_users; /* there is a crun; there are ids for users of images */
 };
 
 static void on_exited(void *context, const struct exit_report *report) {
     struct trials *trials = context;
-    struct trial *trial = text_equal(report->name, "box") ? &trials->box : &trials->container;
+    struct trial *trial = text_equal(report->name, "box")         ? &trials->box
+                          : text_equal(report->name, "container") ? &trials->container
+                                                                  : &trials->users;
     trial->ended = true;
     trial->cause = report->cause;
     trial->exit_code = report->exit_code;
@@ -86,19 +88,23 @@ static int make_image(struct compute *compute, const char *folder, struct error 
     return oci_add_image(process_oci(compute), TRIAL_IMAGE, root, err);
 }
 
-static int launch_container(struct compute *compute, const char *folder, struct error **err) {
+static int launch_containers(struct compute *compute, const char *folder, bool users,
+                             struct error **err) {
     static const char *const arguments[] = {"/probe", NULL};
     struct job job = {.name = "container",
                       .image = TRIAL_IMAGE,
                       .arguments = arguments,
                       .work = folder,
                       .box = BOX_SEALED};
-    if (make_image(compute, folder, err) < 0)
+    const struct driver *driver = compute_driver("process");
+    if (make_image(compute, folder, err) < 0 || driver->launch(compute, &job, err) < 0)
         return -1;
-    return compute_driver("process")->launch(compute, &job, err);
+    job.name = "users";
+    job.users = true;
+    return users ? driver->launch(compute, &job, err) : 0;
 }
 
-static int launch_trials(struct compute *compute, const char *folder, bool with_container,
+static int launch_trials(struct compute *compute, const char *folder, const struct trials *trials,
                          struct error **err) {
     static const char *const arguments[] = {"true", NULL};
     struct compute_mount mount = {.source = folder, .target = "/mounted"};
@@ -111,13 +117,14 @@ static int launch_trials(struct compute *compute, const char *folder, bool with_
                       .box = BOX_SEALED};
     const struct driver *driver = compute_driver("process");
     if (driver->launch(compute, &job, err) < 0 ||
-        (with_container && launch_container(compute, folder, err) < 0))
+        (trials->with_container && launch_containers(compute, folder, trials->with_users, err) < 0))
         return -1;
     return driver->flush(compute, err);
 }
 
 static bool all_ended(const struct trials *trials) {
-    return trials->box.ended && (trials->container.ended || !trials->with_container);
+    return trials->box.ended && (trials->container.ended || !trials->with_container) &&
+           (trials->users.ended || !trials->with_container || !trials->with_users);
 }
 
 static int run_trials(uv_loop_t *loop, const char *folder, struct trials *trials,
@@ -131,7 +138,7 @@ static int run_trials(uv_loop_t *loop, const char *folder, struct trials *trials
     struct compute *compute;
     if (driver->open(&host, &compute, err) < 0)
         return -1;
-    int bad = launch_trials(compute, folder, trials->with_container, err);
+    int bad = launch_trials(compute, folder, trials, err);
     bool late = false;
     uv_timer_t timer;
     (void)uv_timer_init(loop, &timer);
@@ -142,6 +149,7 @@ static int run_trials(uv_loop_t *loop, const char *folder, struct trials *trials
     uv_close((uv_handle_t *)&timer, NULL);
     driver->forget(compute, "box");
     driver->forget(compute, "container");
+    driver->forget(compute, "users");
     driver->close(compute);
     (void)uv_run(loop, UV_RUN_DEFAULT);
     if (!bad && !trials->box.ended)
@@ -233,6 +241,33 @@ static int judge_box(struct compute_checks *checks, const char *sandbox, struct 
                              err);
 }
 
+static bool has_run(const struct trial *trial, struct buffer *finding) {
+    bool good = trial->cause == CAUSE_EXIT && trial->exit_code == PROBE_EXIT;
+    if (!good)
+        buffer_append(finding, !trial->ended      ? "a container did not end in time"
+                               : trial->detail[0] ? trial->detail
+                                                  : cause_name(trial->cause));
+    return good;
+}
+
+/* `missing`: why there are no ids for them, or NULL. */
+static int judge_users(struct compute_checks *checks, const struct trial *trial,
+                       const struct oci_range *range, const struct error *missing,
+                       struct error **err) {
+    OWN_BUFFER finding = {0};
+    if (missing)
+        return add(checks, "image users", CHECK_LIMITED, missing->message, missing->hint, err);
+    bool good = has_run(trial, &finding);
+    if (good)
+        buffer_format(&finding,
+                      "images may change user where a step says so: their ids are %u to %u, groups "
+                      "%u to %u",
+                      range->user, range->user + IMAGE_IDS - 1, range->group,
+                      range->group + IMAGE_IDS - 1);
+    return add(checks, "image users", good ? CHECK_OK : CHECK_LIMITED, buffer_text(&finding),
+               good ? NULL : "steps that say \"users: image\" will fail as this one did", err);
+}
+
 static int judge_containers(struct compute_checks *checks, const char *runtime,
                             const struct trial *trial, struct error **err) {
     OWN_BUFFER finding = {0};
@@ -240,12 +275,10 @@ static int judge_containers(struct compute_checks *checks, const char *runtime,
         return add(checks, "containers", CHECK_LIMITED,
                    "crun is not installed: no images can be run", "install Debian's package crun",
                    err);
-    bool good = trial->cause == CAUSE_EXIT && trial->exit_code == PROBE_EXIT;
-    buffer_format(&finding, good ? "%s: a container was made and run" : "%s: ", runtime);
-    if (!good)
-        buffer_append(&finding, !trial->ended      ? "a container did not end in time"
-                                : trial->detail[0] ? trial->detail
-                                                   : cause_name(trial->cause));
+    buffer_format(&finding, "%s: ", runtime);
+    bool good = has_run(trial, &finding);
+    if (good)
+        buffer_append(&finding, "a container was made and run");
     return add(checks, "containers", good ? CHECK_OK : CHECK_LIMITED, buffer_text(&finding),
                good ? NULL : "steps that run images will fail as this one did", err);
 }
@@ -278,7 +311,10 @@ int compute_examine(const char *home, struct compute_checks *ret, struct error *
     if (examine_kernel(&checks, err) < 0 || examine_keeper(&checks, &found, err) < 0)
         return -1;
     OWN_STRING runtime = oci_find_runtime(NULL);
-    struct trials trials = {.with_container = runtime != NULL};
+    struct oci_range range CLEANUP(oci_range_release) = {0};
+    OWN_ERROR missing = NULL;
+    struct trials trials = {.with_container = runtime != NULL,
+                            .with_users = oci_find_range(&range, &missing) == 0};
     const struct trial *box = &trials.box;
     OWN_ERROR error = NULL;
     int bad = 0;
@@ -296,7 +332,8 @@ int compute_examine(const char *home, struct compute_checks *ret, struct error *
                   err);
     else
         bad = judge_box(&checks, box->sandbox, err) < 0 ||
-              judge_containers(&checks, runtime, &trials.container, err) < 0;
+              judge_containers(&checks, runtime, &trials.container, err) < 0 ||
+              (runtime && judge_users(&checks, &trials.users, &range, missing, err) < 0);
     if (bad)
         return -1;
     *ret = checks;

@@ -12,6 +12,7 @@
 
 enum {
     PATIENCE = 5000,
+    LONG_PATIENCE = 60000, /* it may have to see to what a killed one left first */
     OUTPUT_MAXIMUM = 64 << 20,
     JOURNAL_MAXIMUM = 512 << 20,
     KIND_FILE_SIZE = 32
@@ -71,10 +72,10 @@ static bool wait_for(int fd, short events, int64_t until) {
 }
 
 /* Reads the keeper's one line: "ready", or why it cannot. */
-static int wait_ready(int fd, struct error **err) {
+static int wait_ready(int fd, int64_t patience, struct error **err) {
     char text[256];
     size_t size = 0;
-    int64_t until = clock_monotonic() + PATIENCE;
+    int64_t until = clock_monotonic() + patience;
     while (size < sizeof(text) - 1 && (!size || text[size - 1] != '\n')) {
         if (!wait_for(fd, POLLIN, until))
             return error_set(err, ERROR_BUSY, "the keeper does not answer");
@@ -108,7 +109,8 @@ static int start_keeper(struct link *link, struct error **err) {
         return -1;
     char folder[64];
     (void)snprintf(folder, sizeof(folder), "/proc/self/fd/%d", link->directory);
-    const char *const argv[] = {path, keeper_kind_name(link->kind), link->runtime, NULL};
+    const char *argv[2 + ARRAY_SIZE(link->arguments)] = {path, keeper_kind_name(link->kind)};
+    memcpy(argv + 2, link->arguments, sizeof(link->arguments));
     static const char *const environment[] = {NULL};
     struct process_options options = {.argv = argv,
                                       .environment = environment,
@@ -121,7 +123,7 @@ static int start_keeper(struct link *link, struct error **err) {
     if (process_spawn(&options, &pid, err) < 0)
         return -1;
     file_close(&output);
-    int bad = wait_ready(ready, err);
+    int bad = wait_ready(ready, link->kind == KEEPER_USERS ? LONG_PATIENCE : PATIENCE, err);
     /* What we started detaches and ends at once; the keeper itself is nobody's child. */
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         continue;

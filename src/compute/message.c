@@ -144,6 +144,12 @@ static const char *const stage_texts[] = {
     [STAGE_PROGRAM] = "cannot run",
     [STAGE_INIT] = "the box's first process was killed before the task started",
     [STAGE_RUNTIME] = "crun could not start the container",
+    [STAGE_RANGE] = "\"users: image\" is not to be had: newuidmap or newgidmap would not map the "
+                    "range of /etc/subuid and /etc/subgid; compute/process/keeper.log in the home "
+                    "has what it said",
+    [STAGE_OWNERS] =
+        "\"users: image\" is not to be had: this file system cannot map owners, as ext4, "
+        "XFS and Btrfs can",
 };
 
 static void describe_stage(const struct record *record, struct buffer *ret) {
@@ -159,6 +165,8 @@ static void describe_stage(const struct record *record, struct buffer *ret) {
         buffer_append(ret, ": ");
         text_append_printable(ret, record->subject);
     }
+    if (record->stage == STAGE_RANGE || record->stage == STAGE_OWNERS)
+        return;
     if (record->stage == STAGE_PROGRAM && record->number == ENOENT)
         buffer_append(ret, ": no such program, or its interpreter is missing");
     else if (record->number)
@@ -179,6 +187,7 @@ static const char *cause_text(const struct record *record) {
 static const char *const remark_texts[] = {
     [REMARK_KEEPER_DIED] = "its keeper was killed, and the job with it",
     [REMARK_LOG_OVERFLOW] = "its log grew beyond its bound and could not be trimmed",
+    [REMARK_LOG_CUT] = "it emptied its log itself, as `>/dev/stderr` in a shell does: `>>` adds",
     [REMARK_LOG_TRIMMED] = "the middle of its log was dropped: it passed its bound",
     [REMARK_OUTPUT_SIZE] = "it was stopped: its output grew beyond the bytes that it may have",
     [REMARK_OUTPUT_FILES] = "it was stopped: its output grew beyond the files that it may have",
@@ -215,7 +224,11 @@ void describe_sandbox(const struct record *record, struct buffer *ret) {
         buffer_append(ret, flags & SANDBOX_CGROUP ? ",cgroup" : "");
         buffer_append(ret, flags & SANDBOX_USER ? ",user" : "");
         buffer_append(ret, flags & SANDBOX_NETWORK ? "" : "; network: the host's");
-        buffer_append(ret, "; no capabilities; no new privileges");
+        buffer_append(ret, flags & SANDBOX_USERS
+                               ? "; users: the image's; capabilities over them: chown, "
+                                 "dac_override, fowner, kill, setgid, setuid"
+                               : "; no capabilities");
+        buffer_append(ret, "; no new privileges");
         buffer_append(ret, flags & SANDBOX_SECCOMP ? "; seccomp" : "; no seccomp");
         buffer_append(ret, flags & SANDBOX_OTHER_USER ? "; unprivileged user"
                            : flags & SANDBOX_ROOT     ? "; uid 0 (no mapped owners to be had)"

@@ -140,6 +140,44 @@ static int write_arguments(struct buffer *out, const struct job *job, struct oci
     return ret->program ? 0 : error_set_memory(err);
 }
 
+/* Only where there are more than one. */
+static int write_groups(struct buffer *out, const struct oci_user *user, struct error **err) {
+    static const char hint[] = "take it out of groups in the image's /etc/group, or name its group "
+                               "in the image's USER";
+    if (user->group_count > GROUPS_MAXIMUM) {
+        error_set(err, ERROR_LIMIT, "the image's user is in more than %d groups", GROUPS_MAXIMUM);
+        return error_hint(err, "%s", hint);
+    }
+    buffer_append(out, ",\"additionalGids\":[");
+    for (size_t i = 0; i < user->group_count; i++) {
+        if (user->groups[i] >= IMAGE_IDS) {
+            error_set(
+                err, ERROR_UNSUPPORTED,
+                "the image's user is in the group %u, and \"users: image\" has those below %d "
+                "only",
+                user->groups[i], IMAGE_IDS);
+            return error_hint(err, "%s", hint);
+        }
+        separate(out);
+        buffer_format(out, "%u", user->groups[i]);
+    }
+    buffer_append_char(out, ']');
+    return 0;
+}
+
+/* None, or what changing user takes: all of them count for the container's own ids only, and for
+ * root alone. Nothing that would reach further: no mounts, devices, networks, other processes. */
+static void write_capabilities(struct buffer *out, bool users) {
+    static const char *const sets[] = {"bounding", "effective", "permitted"};
+    buffer_append(out, "\"capabilities\":{\"inheritable\":[],\"ambient\":[]");
+    for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
+        buffer_format(out, ",\"%s\":[%s]", sets[i],
+                      users ? "\"CAP_CHOWN\",\"CAP_DAC_OVERRIDE\",\"CAP_FOWNER\",\"CAP_KILL\","
+                              "\"CAP_SETGID\",\"CAP_SETUID\""
+                            : "");
+    buffer_append(out, "},");
+}
+
 static int write_process(struct buffer *out, const struct job *job,
                          const struct oci_devices *devices, struct oci_container *ret,
                          struct error **err) {
@@ -150,8 +188,11 @@ static int write_process(struct buffer *out, const struct job *job,
                                                         : "/");
     if (!ret->directory)
         return error_set_memory(err);
-    buffer_format(out, "\"process\":{\"user\":{\"uid\":%u,\"gid\":%u},\"cwd\":", image->user.user,
+    buffer_format(out, "\"process\":{\"user\":{\"uid\":%u,\"gid\":%u", image->user.user,
                   image->user.group);
+    if (job->users && write_groups(out, &image->user, err) < 0)
+        return -1;
+    buffer_append(out, "},\"cwd\":");
     json_append_string(out, ret->directory);
     buffer_append_char(out, ',');
     if (write_arguments(out, job, ret, err) < 0)
@@ -159,10 +200,9 @@ static int write_process(struct buffer *out, const struct job *job,
     write_environment(out, job, image, devices);
     /* The vessel's init and crun's own may be counted, too. */
     unsigned processes = job->limits.processes ? job->limits.processes + 4 : DEFAULT_PROCESSES;
-    buffer_format(out,
-                  ",\"noNewPrivileges\":true,\"capabilities\":{\"bounding\":[],\"effective\":[],"
-                  "\"inheritable\":[],\"permitted\":[],\"ambient\":[]},\"rlimits\":[{\"type\":"
-                  "\"RLIMIT_NPROC\",\"soft\":%u,\"hard\":%u}]},",
+    buffer_append(out, ",\"noNewPrivileges\":true,");
+    write_capabilities(out, job->users);
+    buffer_format(out, "\"rlimits\":[{\"type\":\"RLIMIT_NPROC\",\"soft\":%u,\"hard\":%u}]},",
                   processes, processes);
     return 0;
 }
@@ -248,32 +288,49 @@ static int write_mounts(struct buffer *out, const struct job *job,
 
 /* ------------------------------------------------------------------------------- whole */
 
-/* Leaves blanks for the number of who the container's user is outside. */
-static size_t write_mapping(struct buffer *out, const char *key, uint32_t id) {
+static void write_range(struct buffer *out, uint32_t first, uint32_t end, uint32_t outside) {
+    if (end > first)
+        buffer_format(out, ",{\"containerID\":%u,\"size\":%u,\"hostID\":%u}", first, end - first,
+                      outside + first);
+}
+
+/* Leaves blanks for the number of who the container's user is outside. Others, where there are any,
+ * follow from `others` on in their order. */
+static size_t write_mapping(struct buffer *out, const char *key, uint32_t id,
+                            const uint32_t *others) {
     buffer_format(out, "\"%s\":[{\"containerID\":%u,\"size\":1,\"hostID\":", key, id);
     size_t at = out->size;
     buffer_append_repeat(out, ' ', HOST_ID_SIZE);
-    buffer_append(out, "}],");
+    buffer_append_char(out, '}');
+    if (others) {
+        write_range(out, 0, id < IMAGE_IDS ? id : IMAGE_IDS, *others);
+        write_range(out, id < IMAGE_IDS ? id + 1 : IMAGE_IDS, IMAGE_IDS, *others);
+    }
+    buffer_append(out, "],");
     return at;
 }
 
-static void write_linux(struct buffer *out, struct oci_container *ret) {
+static void write_linux(struct buffer *out, struct oci_container *ret,
+                        const struct oci_range *range) {
+    const struct oci_user *user = &ret->image->user;
     buffer_append(out, "\"linux\":{");
-    ret->host_user_at = write_mapping(out, "uidMappings", ret->image->user.user);
-    ret->host_group_at = write_mapping(out, "gidMappings", ret->image->user.group);
+    ret->host_user_at =
+        write_mapping(out, "uidMappings", user->user, range ? &range->seen_user : NULL);
+    ret->host_group_at =
+        write_mapping(out, "gidMappings", user->group, range ? &range->seen_group : NULL);
     buffer_append(out, "\"namespaces\":[{\"type\":\"user\"},{\"type\":\"mount\"}],"
                        "\"maskedPaths\":[\"/proc/keys\",\"/proc/kcore\",\"/proc/timer_list\","
                        "\"/proc/kallsyms\",\"/proc/sched_debug\",\"/proc/slabinfo\"]},");
 }
 
 int oci_configure(const struct job *job, const struct oci_image *image,
-                  const struct oci_devices *devices, const char *filter, struct oci_container *ret,
-                  struct error **err) {
+                  const struct oci_devices *devices, const struct oci_range *range,
+                  const char *filter, struct oci_container *ret, struct error **err) {
     struct oci_container container CLEANUP(oci_container_release) = {.image = image};
     struct buffer *out = &container.config;
     out->maximum = MESSAGE_MAXIMUM;
     buffer_append(out, "{\"ociVersion\":\"1.0.2\",");
-    write_linux(out, &container);
+    write_linux(out, &container, job->users ? range : NULL);
     buffer_format(out, "\"root\":{\"path\":\"rootfs\",\"readonly\":%s},",
                   job->writable_root ? "false" : "true");
     if (write_process(out, job, devices, &container, err) < 0 ||

@@ -74,6 +74,7 @@ static bool find_user(char *accounts, const char *name, struct oci_user *ret) {
             continue;
         ret->user = user;
         ret->group = group;
+        (void)snprintf(ret->name, sizeof(ret->name), "%s", fields[0]);
         if (fields[5][0] == '/' && strlen(fields[5]) < sizeof(ret->home))
             (void)snprintf(ret->home, sizeof(ret->home), "%s", fields[5]);
         return true;
@@ -92,6 +93,28 @@ static bool find_group(char *accounts, const char *name, uint32_t *ret) {
             return true;
     }
     return false;
+}
+
+/* Whether `list`, "a,b,c", has the name. */
+static bool has_member(const char *list, const char *name) {
+    size_t size = strlen(name);
+    for (; *list; list += strcspn(list, ","), list += *list == ',') {
+        if (strcspn(list, ",") == size && strncmp(list, name, size) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void find_memberships(char *accounts, struct oci_user *user) {
+    const char *fields[7];
+    uint32_t group;
+    while (next_account(&accounts, fields)) {
+        if (!user->name[0] || !has_member(fields[3], user->name) || !parse_id(fields[2], &group))
+            continue;
+        if (user->group_count < GROUPS_MAXIMUM)
+            user->groups[user->group_count] = group;
+        user->group_count += user->group_count <= GROUPS_MAXIMUM;
+    }
 }
 
 static int refuse(struct error **err, const char *what, const char *name) {
@@ -120,12 +143,16 @@ int oci_find_user(const char *root, const char *text, struct oci_user *ret, stru
         return -1;
     if (!find_user(users.data ? users.data : none, name[0] ? name : "0", &found))
         return refuse(err, "user", name);
-    if (colon && colon[1]) {
-        if (read_accounts(root, "etc/group", &groups, err) < 0)
+    bool named = colon && colon[1];
+    if (read_accounts(root, "etc/group", &groups, named ? err : NULL) < 0) {
+        if (named)
             return -1;
-        if (!find_group(groups.data ? groups.data : none, colon + 1, &found.group))
-            return refuse(err, "group", colon + 1);
+        buffer_clear(&groups);
     }
+    if (!named)
+        find_memberships(groups.data ? groups.data : none, &found);
+    else if (!find_group(groups.data ? groups.data : none, colon + 1, &found.group))
+        return refuse(err, "group", colon + 1);
     *ret = found;
     return 0;
 }

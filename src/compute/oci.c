@@ -54,20 +54,9 @@ void oci_free(struct oci *oci) {
 /* ------------------------------------------------------------------------------- crun */
 
 char *oci_find_runtime(struct error **err) {
-    const char *path = getenv("PATH");
-    OWN_STRING folders = memory_format("%s:/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin",
-                                       path ? path : "/usr/bin");
-    if (!folders) {
-        error_set_memory(err);
-        return NULL;
-    }
-    char *rest = NULL;
-    for (char *folder = strtok_r(folders, ":", &rest); folder;
-         folder = strtok_r(NULL, ":", &rest)) {
-        OWN_STRING found = folder[0] == '/' ? path_join(folder, "crun") : NULL;
-        if (found && access(found, X_OK) == 0)
-            return take(&found);
-    }
+    char *found = oci_find_program("crun");
+    if (found)
+        return found;
     error_set(err, ERROR_UNSUPPORTED, "crun, which runs images, is not installed");
     error_hint(err, "install it: Debian's package is called crun");
     return NULL;
@@ -222,13 +211,14 @@ void oci_forget(struct oci *oci, const char *job) {
         log_message(LOG_WARNING, "cannot note that a GPU is free: %s", error->message);
 }
 
-int oci_contain(struct oci *oci, const struct job *job, struct oci_container *ret,
-                struct error **err) {
+int oci_contain(struct oci *oci, const struct job *job, const struct oci_range *range,
+                struct oci_container *ret, struct error **err) {
     struct oci_devices devices CLEANUP(oci_devices_release) = {0};
     const struct oci_image *image = get_image(oci, job->image, err);
     if (!image || make_filter(oci, err) < 0)
         return -1;
     if (job->limits.gpus && take_devices(oci, job, &devices, err) < 0)
         return -1;
-    return oci_configure(job, image, job->limits.gpus ? &devices : NULL, oci->filter, ret, err);
+    return oci_configure(job, image, job->limits.gpus ? &devices : NULL, range, oci->filter, ret,
+                         err);
 }

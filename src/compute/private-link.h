@@ -14,8 +14,9 @@ struct link {
     uv_loop_t *loop;
     uv_poll_t *poll; /* NULL while not connected */
     int fd;
-    pid_t pid;           /* of the keeper */
-    const char *runtime; /* path of crun, for the keeper of containers; else NULL. Borrowed */
+    pid_t pid;                /* of the keeper */
+    const char *arguments[6]; /* of a keeper of containers, NULL-terminated: see main.c there.
+                                 Borrowed */
     struct buffer output;
     size_t output_sent;
     bool writing; /* waits for room in the socket */

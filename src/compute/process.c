@@ -41,7 +41,9 @@ struct compute {
     uv_idle_t *deferred; /* delivers and flushes in the next turn of the loop */
     bool deferring, delivering, closed;
     struct oci *oci;
-    char *runtime; /* the path of crun, NULL while it was not looked for or is not there */
+    char *runtime;          /* the path of crun, NULL while it was not looked for or is not there */
+    struct oci_range range; /* as it was when the keeper of such jobs was last looked for */
+    char range_first[2][16];
     size_t waiting[KEEPER_KINDS]; /* wanted and not yet ended, of each link */
 };
 
@@ -91,7 +93,7 @@ static void report(struct compute *compute, struct known *known) {
                                .weaker = buffer_text(&weaker),
                                .sandbox = buffer_text(&sandbox)};
     known->reported = true;
-    if (known->kind == KEEPER_CONTAINER)
+    if (known->kind >= KEEPER_CONTAINER)
         oci_forget(compute->oci, record.name);
     compute->waiting[known->kind]--;
     compute->host.exited(compute->host.context, &exit);
@@ -220,13 +222,28 @@ static void lose(struct compute *compute, enum keeper_kind kind, bool only_unwri
     }
 }
 
+/* Which ids its images' users have outside. Without any, it can still tell how they ended. */
+static void describe_range(struct compute *compute, struct link *link) {
+    const struct oci_range *range = &compute->range;
+    if (!range->user && oci_find_range(&compute->range, NULL) < 0)
+        compute->range = (struct oci_range){0};
+    (void)snprintf(compute->range_first[0], sizeof(compute->range_first[0]), "%u", range->user);
+    (void)snprintf(compute->range_first[1], sizeof(compute->range_first[1]), "%u", range->group);
+    const char *const arguments[] = {compute->range_first[0], compute->range_first[1],
+                                     range->user_mapper ? range->user_mapper : "",
+                                     range->group_mapper ? range->group_mapper : ""};
+    memcpy(link->arguments + 1, arguments, sizeof(arguments));
+}
+
 /* Without crun, a keeper of containers can still tell how they ended. */
 static int open_link(struct compute *compute, enum keeper_kind kind, struct error **err) {
     struct link *link = &compute->links[kind];
-    if (kind == KEEPER_CONTAINER && !compute->runtime)
+    if (kind >= KEEPER_CONTAINER && !compute->runtime)
         compute->runtime = oci_find_runtime(NULL);
-    if (kind == KEEPER_CONTAINER)
-        link->runtime = compute->runtime ? compute->runtime : "/nonexistent/crun";
+    if (kind >= KEEPER_CONTAINER)
+        link->arguments[0] = compute->runtime ? compute->runtime : "/nonexistent/crun";
+    if (kind == KEEPER_USERS && !link_is_open(link))
+        describe_range(compute, link);
     return link_open(link, err);
 }
 
@@ -264,6 +281,7 @@ static void release(struct compute *compute) {
     }
     oci_free(compute->oci);
     memory_free(compute->runtime);
+    oci_range_release(&compute->range);
     file_close(&compute->directory);
     memory_free((void *)(uintptr_t)compute->host.home);
     memory_free(compute);
@@ -339,7 +357,9 @@ static int process_open(const struct compute_host *host, struct compute **ret, s
 /* ------------------------------------------------------------------------- launch */
 
 static enum keeper_kind kind_of(const struct job *job) {
-    return job->image ? KEEPER_CONTAINER : job->box == BOX_SEALED ? KEEPER_BOX : KEEPER_PLAIN;
+    if (job->image)
+        return job->users ? KEEPER_USERS : KEEPER_CONTAINER;
+    return job->box == BOX_SEALED ? KEEPER_BOX : KEEPER_PLAIN;
 }
 
 /* What this driver cannot run is reported as an exit, as other failures to start are. */
@@ -362,7 +382,9 @@ static int prepare(struct compute *compute, const struct job *job, struct oci_co
         return 0;
     if (!compute->runtime && !(compute->runtime = oci_find_runtime(err)))
         return -1;
-    return oci_contain(compute->oci, job, ret, err);
+    if (job->users && !compute->range.user && oci_find_range(&compute->range, err) < 0)
+        return -1;
+    return oci_contain(compute->oci, job, &compute->range, ret, err);
 }
 
 static int refuse(struct compute *compute, struct known *known, const struct error *why,

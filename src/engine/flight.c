@@ -461,6 +461,7 @@ static int launch(struct flight *flight, struct error **err) {
                    .gpus = resources->gpus,
                    .timeout = step->timeout},
         .writable_root = step->writable_root,
+        .users = step->users == USERS_IMAGE,
         .box = step->box == BOX_WISH_SEALED ? BOX_SEALED : BOX_OFF,
     };
     return flight->engine->driver->launch(flight->engine->compute, &job, err);

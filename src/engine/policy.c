@@ -94,7 +94,7 @@ static int check_rule(const char *key, json_t *value, struct error **err) {
     const char *name;
     json_t *item;
     size_t i;
-    if (text_equal(key, "allow_box_off"))
+    if (text_equal(key, "allow_box_off") || text_equal(key, "allow_image_users"))
         return json_is_boolean(value) ? 0 : policy_wrong_kind(key, "true or false", err);
     if (text_equal(key, "networks")) {
         if (!json_is_array(value))
@@ -119,8 +119,8 @@ static int check_rule(const char *key, json_t *value, struct error **err) {
 }
 
 static int check_rules(json_t *rules, struct error **err) {
-    static const char *const keys[] = {"allow_box_off",    "networks", "flavors",
-                                       "function_timeout", "images",   "defaults"};
+    static const char *const keys[] = {"allow_box_off",    "networks", "flavors",          "images",
+                                       "function_timeout", "defaults", "allow_image_users"};
     if (!json_is_object(rules))
         return policy_wrong_kind("all of it", "an object", err);
     const char *key;
@@ -186,7 +186,8 @@ static bool has_name(const json_t *list, const char *name) {
     return false;
 }
 
-/* Whether the rule `key` allows `value`; a step outside the box is a matter of yes or no. */
+/* Whether the rule `key` allows `value`; a step outside the box, and one whose image has users, are
+ * matters of yes or no. */
 static bool rule_allows(const json_t *rule, const char *value) {
     return json_is_array(rule) ? has_name(rule, value) : json_is_true(rule);
 }
@@ -225,6 +226,9 @@ int policy_allows(const struct policy *policy, const char *key, const char *valu
     if (text_equal(key, "box"))
         return ask(policy, "allow_box_off", value, "steps outside the box",
                    "set \"allow_box_off\": true", err);
+    if (text_equal(key, "users"))
+        return ask(policy, "allow_image_users", value, "images that change user",
+                   "set \"allow_image_users\": true", err);
     OWN_STRING what = memory_format("the network \"%.100s\"", value);
     return what ? ask(policy, "networks", value, what, "add it to \"networks\"", err)
                 : error_set_memory(err);
@@ -313,8 +317,11 @@ char *policy_describe(const struct policy *policy, struct error **err) {
         buffer_format(&out, "neither %s nor %s is there", policy->files[0].path,
                       policy->files[1].path);
     buffer_append(&out, policy_allows(policy, "box", "off", NULL) == 0
-                            ? "; steps outside the box are allowed; networks: "
-                            : "; no step runs outside the box; networks: ");
+                            ? "; steps outside the box are allowed"
+                            : "; no step runs outside the box");
+    if (policy_allows(policy, "users", "image", NULL) == 0)
+        buffer_append(&out, "; images may change user");
+    buffer_append(&out, "; networks: ");
     join = "";
     for (size_t i = 0; i < ARRAY_SIZE(policy->files); i++) {
         const json_t *list = json_object_get(policy->files[i].rules, "networks"), *item;

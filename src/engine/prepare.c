@@ -357,6 +357,8 @@ static int begin_recipe(struct flight *flight, struct error **err) {
                   flight->task->node->key, "inputs", "mounts", "files", "network", step->network);
     if (flight->recipe && step->writable_root)
         json_object_set_new(flight->recipe, "writable_root", json_true());
+    if (flight->recipe && step->users == USERS_IMAGE)
+        json_object_set_new(flight->recipe, "users", json_string("image"));
     flight->in_paths = json_object();
     return flight->recipe && flight->in_paths ? 0 : error_set_memory(err);
 }
@@ -397,6 +399,8 @@ static int check_policy(const struct flight *flight, struct error **err) {
     const struct step *step = flight->task->step->step;
     const struct policy *policy = flight->engine->policy;
     if (step->box == BOX_WISH_OFF && policy_allows(policy, "box", "off", err) < 0)
+        return -1;
+    if (step->users == USERS_IMAGE && policy_allows(policy, "users", "image", err) < 0)
         return -1;
     const char *pinned = images_of(flight->task->step->run, step);
     if (pinned && policy_check_pinned(policy, flight->engine->home, step->image, pinned, err) < 0)

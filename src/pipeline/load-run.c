@@ -317,6 +317,15 @@ static void load_image(struct loader *loader, struct draft *draft) {
         ask_site(loader, draft, node, "image", image);
 }
 
+static void load_users(struct loader *loader, struct draft *draft) {
+    static const char *const words[] = {"one", "image"};
+    struct step *step = &draft->step;
+    const struct node *users = node_get_value(draft->node, "users");
+    step->users =
+        key_word(loader, draft->node, "users", words, 2, 0) == 1 ? USERS_IMAGE : USERS_ONE;
+    ask_site(loader, draft, users, "users", step->users == USERS_IMAGE ? "image" : NULL);
+}
+
 void load_running(struct loader *loader, struct draft *draft) {
     struct step *step = &draft->step;
     step->tool = step->type == STEP_TOOL ? key_text(loader, draft->node, "tool") : NULL;
@@ -324,6 +333,7 @@ void load_running(struct loader *loader, struct draft *draft) {
         load_image(loader, draft);
         /* MedPerf's files were written for Docker, which lets programs write to their image. */
         step->writable_root = key_boolean(loader, draft->node, "writable_root", loader->medperf);
+        load_users(loader, draft);
     }
     if (step->type == STEP_COMMAND || step->type == STEP_TOOL || step->type == STEP_CONTAINER)
         load_command(loader, draft);

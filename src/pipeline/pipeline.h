@@ -243,6 +243,7 @@ struct step {
     const char *network; /* NULL: none */
     enum box_mode_wish { BOX_WISH_SEALED, BOX_WISH_OFF } box;
     bool writable_root; /* STEP_CONTAINER: its program may write anywhere in the image */
+    enum image_users { USERS_ONE, USERS_IMAGE } users; /* STEP_CONTAINER: who there is in it */
     enum cache_mode cache;
     enum on_failure on_failure;
     size_t on_failure_step; /* ON_FAILURE_RUN */

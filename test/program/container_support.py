@@ -1,7 +1,9 @@
 """Steps that run in real containers: images of test/images, loaded into the test's own home."""
+import contextlib
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -53,8 +55,11 @@ def containers(glovebox):
     return ContainerLab(glovebox)
 
 
-@pytest.fixture
-def ordinary_containers(glovebox):
+AS_USER = ['setpriv', '--reuid=%d' % USER, '--regid=%d' % USER, '--clear-groups', '--inh-caps=-all']
+
+
+@contextlib.contextmanager
+def ordinary(glovebox):
     if os.geteuid() != 0:
         pytest.skip('the tests run as an ordinary user already')
     folder = pathlib.Path(tempfile.mkdtemp(prefix='glovebox-ordinary-'))
@@ -62,8 +67,28 @@ def ordinary_containers(glovebox):
         shutil.copy(glovebox.binary.parent / name, folder / name)
     os.chown(folder, USER, USER)
     theirs = Glovebox(folder / 'glovebox', folder / 'home', folder)
-    theirs.prefix = ['setpriv', '--reuid=%d' % USER, '--regid=%d' % USER, '--clear-groups',
-                     '--inh-caps=-all']
+    theirs.prefix = AS_USER
     theirs.environment['HOME'] = str(folder)
     yield OrdinaryLab(theirs)
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def ordinary_containers(glovebox):
+    with ordinary(glovebox) as lab:
+        yield lab
+
+
+@pytest.fixture
+def ranged_containers(glovebox):
+    """Those of an ordinary user to whom an administrator gave ids: in an /etc that only he sees."""
+    with ordinary(glovebox) as lab:
+        etc = lab.folder / 'etc'
+        subprocess.run(['cp', '-a', '/etc', etc], check=True)
+        for name, line in (('passwd', 'guest:x:%d:%d::/:/bin/sh' % (USER, USER)), ('subuid', 'guest:200065536:65536'),
+                           ('subgid', '%d:200131072:65536' % USER)):
+            with open(etc / name, 'a') as file:
+                file.write(line + '\n')
+        lab.glovebox.prefix = ['unshare', '--mount', 'sh', '-c', 'mount --bind "$0" /etc && exec "$@"', str(etc),
+                               *AS_USER]
+        yield lab

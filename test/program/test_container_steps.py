@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from container_support import containers  # noqa: F401 (a fixture)
+from container_support import (containers, image_builder, ordinary_containers,  # noqa: F401 (fixtures)
+                               ranged_containers)
 
 SAY = '''
 name: say
@@ -137,3 +138,65 @@ steps:
     containers.run(text)
     assert containers.output('a', 'x').strip() == expected
     assert containers.output('b', 'x') == 'as it was'
+
+
+DATABASE = {'etc/passwd': 'root:x:0:0::/root:/bin/sh\ndatabase:x:1000:1000::/tmp:/bin/sh\n',
+            'etc/group': 'root:x:0:\ndatabase:x:1000:\nstaff:x:50:root\n',
+            'start': '#!/bin/sh -e\ncp -a /in /out/copy\nchown -R 33:33 /out/copy\nchown database /out\n'
+                     'id -G >/out/groups\n'
+                     'exec su database -c "$@"\n'}
+CHANGING = '''name: p
+inputs: {data: {type: directory}}
+outputs: {all: a}
+steps:
+  - id: a
+    image: example/database
+    in: inputs.data
+    command: ["id -u >/out/who; mkdir -p /out/d/e; echo x >/out/d/e/f; cat /out/copy/file && ls -ldn /out/d"]
+'''
+
+
+def change_user(lab):
+    archive = lab.folder / 'database.tar'
+    image_builder.build_archive(str(archive), 'example/database', DATABASE, {'Entrypoint': ['/start']})
+    os.chown(archive, *lab.owner)
+    lab.glovebox('image', 'load', archive)
+    data = lab.data({'file': 'mine\n'})
+    lab.run(CHANGING + '    users: image\n', '-i', 'data=%s' % data, status=3)
+    refused = lab.last
+    assert 'no policy of this site allows images that change user' in refused.stderr
+    assert '"allow_image_users": true' in refused.stderr
+    lab.policy(allow_image_users=True)
+    os.chown(lab.home / 'policy.json', *lab.owner)
+    lab.run(CHANGING, '-i', 'data=%s' % data, status=1)
+    assert 'not permitted' in lab.log('a') or 'Invalid argument' in lab.log('a'), lab.log('a')
+    return data
+
+
+def check_changed(lab):
+    data = change_user(lab)
+    lab.run(CHANGING + '    users: image\n', '-i', 'data=%s' % data, '-o', lab.home / 'out')
+    assert lab.output('a', 'who') == '1000\n' and lab.output('a', 'groups').split() == ['0', '50']
+    assert lab.log('a').startswith('mine\n') and ' 1000 ' in lab.log('a')
+    for path in lab.home.rglob('*'):
+        assert (path.lstat().st_uid, path.lstat().st_gid) == lab.owner, path
+    assert (lab.home / 'out').exists() and not list(lab.home.glob('compute/process/users/*'))
+
+
+def test_an_image_that_changes_user_as_root(containers):
+    check_changed(containers)
+
+
+def test_an_image_that_changes_user_of_an_ordinary_user(ranged_containers):
+    check_changed(ranged_containers)
+
+
+def test_without_ids_for_its_users_a_step_says_so(ordinary_containers):
+    """/etc/subuid has nothing for a user who is nobody."""
+    lab = ordinary_containers
+    data = change_user(lab)
+    lab.run(CHANGING + '    users: image\n', '-i', 'data=%s' % data, status=1)
+    detail = lab.record()['a']['attempts'][-1]['detail']
+    assert '"users: image" needs 65536 subordinate ids, and /etc/subuid gives this user none' in detail
+    assert 'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 65533' in detail
+    assert '"users: image" needs 65536 subordinate ids' in lab.glovebox('doctor', '--json').stdout.replace('\\"', '"')

@@ -78,6 +78,16 @@ def test_what_one_file_leaves_open_the_other_decides(site):
     assert 'elsewhere' in error and 'hint: an administrator may' in error
 
 
+def test_images_change_user_where_both_files_say_so(site, glovebox):
+    text = 'name: p\nsteps: [{id: x, image: "example/x:1", users: image}]\n'
+    word = 'images that change user'
+    assert 'no policy of this site allows ' + word in site()('check', text).stderr
+    strict = site({'allow_image_users': False}, {'allow_image_users': True})
+    assert '/etc/glovebox/policy.json does not allow ' + word in strict('check', text).stderr
+    assert word not in site({'allow_image_users': True}, {'allow_image_users': True})('check', text).stderr
+    assert 'must be true or false' in site({'allow_image_users': 'root'})('check', text, status=1).stderr
+
+
 def test_of_two_flavors_the_smaller_one_holds(site, glovebox):
     site({'flavors': {'small': {'cpus': 0.5, 'memory': '128MiB'}}},
          {'flavors': {'small': {'cpus': 1, 'memory': '64MiB'}}})('run', FLAVOR)

@@ -44,15 +44,13 @@ static int write_file(const char *path, const char *text) {
 
 /* A single user: all that an unprivileged process may map. Who makes containers is root inside,
  * since crun asks for that; boxes show the user as it is. */
-static int enter_user_namespace(uid_t user, gid_t group, bool as_root) {
+static int map_single(uid_t user, gid_t group, bool as_root) {
     char map[64];
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-        return -1;
     (void)snprintf(map, sizeof(map), "%u %u 1\n", as_root ? 0 : user, user);
-    if (write_file("/proc/self/setgroups", "deny") < 0 || write_file("/proc/self/uid_map", map) < 0)
-        return -1;
+    int bad = write_file("/proc/self/setgroups", "deny");
+    bad |= write_file("/proc/self/uid_map", map);
     (void)snprintf(map, sizeof(map), "%u %u 1\n", as_root ? 0 : group, group);
-    return write_file("/proc/self/gid_map", map);
+    return bad | write_file("/proc/self/gid_map", map);
 }
 
 /* What can be given up here need not be given up in each box. The keeper keeps the capabilities
@@ -74,26 +72,45 @@ static int limit_successors(bool containers) {
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-struct box *box_open(const char *runtime, struct groups **groups, const char **reason) {
+/* A keeper whose range cannot be had still tells what became of its jobs; new ones are refused. */
+static int leave(struct box *box, const struct range *range) {
+    if (box->caller == 0 && unshare(CLONE_NEWNS) == 0) {
+        box->user = box->group = BOX_USER;
+        box->privileged = true;
+        box->ranged = range->user != 0;
+        box->range_user = range->user;
+        box->range_group = range->group;
+        return 0;
+    }
+    int entered = range->user ? users_enter_namespace(range) : -1;
+    box->ranged = entered > 0;
+    box->range_user = box->range_group = 1;
+    if (box->ranged)
+        return 0;
+    if (entered < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+        return -1;
+    /* One of the two may have been mapped before the other could not be. */
+    if (map_single(box->caller, box->caller_group, box->containers) < 0)
+        return entered == 0 && geteuid() == 0 && getegid() == 0 ? 0 : -1;
+    return 0;
+}
+
+struct box *box_open(const struct keeper *keeper, struct groups **groups, const char **reason) {
     struct box *box = calloc(1, sizeof(*box));
     *reason = "memory";
     if (!box)
         return NULL;
-    box->containers = runtime != NULL;
+    box->containers = keeper->runtime != NULL;
     box->caller = geteuid();
     box->caller_group = getegid();
     box->user = box->caller;
     box->group = box->caller_group;
     *groups = groups_open(true);
     *reason = "user namespaces are not available to this user";
-    if (box->caller == 0 && unshare(CLONE_NEWNS) == 0) {
-        box->user = box->group = BOX_USER;
-        box->privileged = true;
-    } else if (enter_user_namespace(box->caller, box->caller_group, box->containers) < 0) {
+    if (leave(box, &keeper->range) < 0)
         return NULL;
-    }
     *reason = "cannot prepare the box's folders";
-    if (stage_make(box, runtime) < 0)
+    if (stage_make(box, keeper->runtime) < 0)
         return NULL;
     *reason = "cannot give up privileges";
     return limit_successors(box->containers) < 0 ? NULL : box;
@@ -143,15 +160,20 @@ static int count_alone(uid_t user, gid_t group, int self) {
     return 0;
 }
 
+/* Where a container has several users, its init keeps the right to pass SIGTERM on to them all: it
+ * sees no process but those. */
 static int give_up_privileges(const struct box *box, uid_t user, gid_t group) {
+    if (box->ranged && prctl(PR_SET_KEEPCAPS, 1) < 0)
+        return -1;
     if (box->privileged) {
         if (setgroups(0, NULL) < 0 || setresgid(group, group, group) < 0 ||
             setresuid(user, user, user) < 0)
             return -1;
     }
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[2] = {0};
-    if (syscall(SYS_capset, &header, none) < 0)
+    struct __user_cap_data_struct kept[2] = {0};
+    kept[0].permitted = kept[0].effective = box->ranged ? 1u << CAP_KILL : 0;
+    if (syscall(SYS_capset, &header, kept) < 0)
         return -1;
     /* Nobody in the box may look into this process, which knows the other jobs. */
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -304,14 +326,16 @@ static void run_box(struct setup *setup, struct root *root) {
  * It is gone once the task runs, and the task is this process's child then. */
 static void run_vessel(struct setup *setup, struct root *root) {
     struct outcome *outcome = setup->outcome;
-    enum stage stage = vessel_make(root);
+    bool range_missing = setup->keeper->kind == KEEPER_USERS && !root->box->ranged;
+    errno = 0;
+    enum stage stage = range_missing ? STAGE_RANGE : vessel_make(root);
     if (stage != STAGE_NONE)
         box_fail(outcome, stage);
     open_devices(setup);
     /* crun sets the limit of processes before it makes the container's user namespace, which then
      * holds for all processes of its maker in the one above. */
     int self = root->box->privileged ? -1 : open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (self >= 0 && count_alone(0, 0, self) < 0)
+    if (self >= 0 && (root->box->ranged ? users_count_alone(self) : count_alone(0, 0, self)) < 0)
         box_fail(outcome, STAGE_LIMIT);
     if (launch_limits(setup->launch, setup->job->sandbox & ~(uint32_t)SANDBOX_PROCESSES_USER) < 0)
         box_fail(outcome, STAGE_LIMIT);
@@ -319,7 +343,8 @@ static void run_vessel(struct setup *setup, struct root *root) {
     pid_t runtime = number < 0 ? -1 : vessel_start(setup->keeper, setup->job->log);
     if (runtime < 0)
         box_fail(outcome, STAGE_CLONE);
-    outcome->sandbox |= SANDBOX_CONTAINER | SANDBOX_USER | SANDBOX_SECCOMP;
+    outcome->sandbox |= SANDBOX_CONTAINER | SANDBOX_USER | SANDBOX_SECCOMP |
+                        (root->box->ranged ? SANDBOX_USERS : 0);
     become_nobody(setup, root);
     close_files(setup, number);
     vessel_wait(outcome, runtime, 1, setup->devices);
@@ -338,6 +363,15 @@ static void run_child(struct setup *setup) {
         run_box(setup, &root);
 }
 
+/* The task, or crun for it, may change the owner and the group of its log. */
+static void lend_log(const struct box *box, struct job *job) {
+    struct stat status;
+    job->log_lent = box->privileged || box->ranged;
+    job->log_owner = box->privileged ? box->caller : 0;
+    job->log_group =
+        job->log_lent && job->log >= 0 && fstat(job->log, &status) == 0 ? status.st_gid : (gid_t)-1;
+}
+
 pid_t box_start(struct keeper *keeper, struct job *job) {
     struct setup setup = {keeper, job, job->outcome, &keeper->launch, -1};
     unsigned long flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | SIGCHLD;
@@ -346,19 +380,24 @@ pid_t box_start(struct keeper *keeper, struct job *job) {
         if (job->network < 0)
             return -1;
     }
+    if (keeper->kind == KEEPER_USERS && users_note(keeper, job) < 0) {
+        box_finish(keeper, job);
+        return -1;
+    }
     owners_prepare(keeper->box, &keeper->launch);
+    lend_log(keeper->box, job);
     /* A true copy of this process, which is small: it works in parallel with us. */
     pid_t pid = (pid_t)syscall(SYS_clone, flags, 0, 0, 0, 0);
     if (pid == 0) {
         run_child(&setup);
         _exit(127);
     }
-    if (pid > 0 && keeper->box->privileged) {
-        job->log_lent = true;
-        job->log_owner = keeper->box->caller;
-    }
-    if (pid < 0)
+    if (keeper->kind == KEEPER_USERS)
+        users_note_init(job, pid);
+    if (pid < 0) {
+        users_release(keeper, job);
         box_finish(keeper, job);
+    }
     return pid;
 }
 

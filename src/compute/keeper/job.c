@@ -193,6 +193,8 @@ static enum remark find_remark(const struct job *job, struct group_end end,
     if (failed && job->sandbox & SANDBOX_MEMORY_PROCESS &&
         record->peak_memory >= job->memory / 8 * 7)
         return REMARK_NEAR_MEMORY;
+    if (job->log_cut)
+        return REMARK_LOG_CUT;
     return job->log_trimmed ? REMARK_LOG_TRIMMED : REMARK_NONE;
 }
 
@@ -237,7 +239,7 @@ static void finish_log(struct job *job) {
     if (job->log < 0)
         return;
     (void)log_trim(job);
-    if (job->log_lent && fchown(job->log, job->log_owner, (gid_t)-1) < 0)
+    if (job->log_lent && fchown(job->log, job->log_owner, job->log_group) < 0)
         job->log_lent = false;
     close(job->log);
 }
@@ -245,6 +247,11 @@ static void finish_log(struct job *job) {
 static void finish(struct keeper *keeper, struct job *job, int status, const struct rusage *usage) {
     struct record *record = &job->entry->record;
     const struct outcome *outcome = job->outcome;
+    if (job->users.giving) {
+        users_end_giving(keeper, job, status);
+        status = job->users.status;
+        usage = &job->users.usage;
+    }
     record->cpu_user = microseconds(usage->ru_utime);
     record->cpu_system = microseconds(usage->ru_stime);
     record->peak_memory = (uint64_t)usage->ru_maxrss * 1024;
@@ -291,6 +298,8 @@ void job_reap(struct keeper *keeper) {
         struct job *job = job_of(keeper, pid);
         if (!job)
             continue; /* a process that a plain job left behind */
+        if (users_begin_giving(keeper, job, status, &usage))
+            continue;
         ended[count++] = job->entry;
         finish(keeper, job, status, &usage);
     }
@@ -330,6 +339,8 @@ void job_end_strays(void) {
 /* ------------------------------------------------------------------ time and logs */
 
 static void send_signal(struct keeper *keeper, const struct job *job, int number) {
+    if (job->users.giving) /* its task is over */
+        return;
     if (keeper->boxed) {
         (void)kill(job->pid, number); /* the box's init passes SIGTERM on to all */
         return;

@@ -30,6 +30,7 @@ struct outcome {
     uint64_t processes; /* that were left when the task failed */
     int64_t cpu_user, cpu_system;
     uint64_t walk_of, walk_bytes, walk_files; /* output.c: the last look at its work folder */
+    uint64_t files;                           /* users.c: what it left */
 };
 
 /* A launch message taken apart; points into the message. */
@@ -58,6 +59,7 @@ struct job {
     pid_t pid;
     int log; /* kept open to watch its size */
     uint64_t log_maximum;
+    off_t log_size; /* at the last look */
     int64_t deadline; /* monotonic ms, INT64_MAX: none */
     int64_t kill_at;
     int64_t grace;
@@ -65,8 +67,9 @@ struct job {
     uint32_t remark;
     uint32_t sandbox;
     uid_t log_owner; /* given back at the end when it was lent to the task's user */
+    gid_t log_group;
     int64_t note_at; /* when to write the process id down; a short job never needs it */
-    bool log_lent, log_trimmed, killed;
+    bool log_lent, log_trimmed, log_cut, killed;
     struct cgroup group;
     uint64_t memory, processes; /* its limits; 0: none of memory */
     int network;                /* the box's net namespace, -1: none of ours */
@@ -77,6 +80,19 @@ struct job {
         int64_t look_at;
         bool looking;
     } output;
+    struct {        /* of an image with users: users.c */
+        char *note; /* what is to be given back; owned, NULL: nothing */
+        size_t size;
+        int fd, status;
+        struct rusage usage;
+        bool giving; /* the task has ended, `pid` is a helper */
+    } users;
+};
+
+/* KEEPER_USERS: the ids of the host that its images' users have. */
+struct range {
+    uint32_t user, group;                   /* the first ones, 0: none */
+    const char *user_mapper, *group_mapper; /* newuidmap and newgidmap, "" for root */
 };
 
 /* A name that the keeper answers for, from launch to forget. */
@@ -127,7 +143,8 @@ struct keeper {
     int64_t next_tick;
     uint64_t walks; /* numbers of looks at work folders */
     struct sock_fprog filter;
-    const char *runtime; /* KEEPER_CONTAINER: the path of crun */
+    const char *runtime; /* of containers: the path of crun */
+    struct range range;
     struct box *box;
     struct groups *groups;
     _Alignas(16) char stack[(size_t)64 << 10]; /* of a plain job's child until it executes */
@@ -189,6 +206,20 @@ void output_watch(struct keeper *keeper, struct job *job, const struct launch *l
 void output_check(struct keeper *keeper, struct job *job, int64_t now);
 void output_release(struct job *job);
 
+/* --- users.c: what users of an image leave, which the caller may not even remove --- */
+/* Notes what to look through after the job; -1 with errno. Then its init. */
+int users_note(struct keeper *keeper, struct job *job);
+void users_note_init(struct job *job, pid_t pid);
+/* The job's init has ended: a helper gives the caller what is there, and is the job's process from
+ * now on. False: that is not needed, or is done. */
+bool users_begin_giving(struct keeper *keeper, struct job *job, int status,
+                        const struct rusage *usage);
+/* The helper has ended. */
+void users_end_giving(struct keeper *keeper, struct job *job, int status);
+void users_release(struct keeper *keeper, struct job *job);
+/* What jobs left whose keeper was killed. */
+void users_give_leftovers(const struct keeper *keeper);
+
 /* --- main.c --- */
 /* Sends a record to the driver; drops the driver when it does not read. */
 void keeper_send(struct keeper *keeper, const struct record *record);
@@ -219,8 +250,7 @@ unsigned groups_found(const struct groups *groups);
 
 /* --- box.c --- */
 /* Makes the parts that all boxes share, in this process's own mount (and user) namespace. */
-/* `runtime`: the path of crun, for a keeper of containers; else NULL. */
-struct box *box_open(const char *runtime, struct groups **groups, const char **reason);
+struct box *box_open(const struct keeper *keeper, struct groups **groups, const char **reason);
 /* Starts a boxed job: returns the process id of its init, or -1 with errno. */
 pid_t box_start(struct keeper *keeper, struct job *job);
 /* After the end: what the box had borrowed. */

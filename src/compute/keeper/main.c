@@ -267,24 +267,38 @@ static void read_client(struct keeper *keeper) {
 /* The boxes' inits are copies of this process, and their command line can be read from inside:
  * it shall not tell where the program is. */
 static void hide_path(char **argv, enum keeper_kind kind) {
-    const char *last = argv[2] ? argv[2] : argv[1];
+    const char *last = argv[1];
+    for (char **at = argv; *at; at++)
+        last = *at;
     size_t size = (size_t)(last + strlen(last) - argv[0]);
     memset(argv[0], 0, size);
     (void)snprintf(argv[0], size, "glovebox-keeper%s%s", kind == KEEPER_PLAIN ? "" : " ",
                    kind == KEEPER_PLAIN ? "" : keeper_kind_name(kind));
 }
 
+/* KIND, of containers also RUNTIME, and where these have users also FIRST-UID FIRST-GID NEWUIDMAP
+ * NEWGIDMAP, see struct range. */
 static bool parse_arguments(int argc, char **argv, struct keeper *keeper) {
-    for (int kind = 0; argc >= 2 && kind < KEEPER_KINDS; kind++) {
-        if (strcmp(argv[1], keeper_kind_name((enum keeper_kind)kind)) != 0 ||
-            argc != (kind == KEEPER_CONTAINER ? 3 : 2))
-            continue;
-        keeper->kind = (enum keeper_kind)kind;
-        keeper->boxed = kind != KEEPER_PLAIN;
-        keeper->runtime = kind == KEEPER_CONTAINER ? strdup(argv[2]) : NULL;
-        return kind != KEEPER_CONTAINER || keeper->runtime;
+    static const int counts[] = {
+        [KEEPER_PLAIN] = 2, [KEEPER_BOX] = 2, [KEEPER_CONTAINER] = 3, [KEEPER_USERS] = 7};
+    int kind = 0;
+    while (argc >= 2 && kind < KEEPER_KINDS &&
+           strcmp(argv[1], keeper_kind_name((enum keeper_kind)kind)) != 0)
+        kind++;
+    if (argc < 2 || kind == KEEPER_KINDS || argc != counts[kind])
+        return false;
+    keeper->kind = (enum keeper_kind)kind;
+    keeper->boxed = kind != KEEPER_PLAIN;
+    if (kind == KEEPER_USERS) {
+        keeper->range = (struct range){.user = (uint32_t)strtoul(argv[3], NULL, 10),
+                                       .group = (uint32_t)strtoul(argv[4], NULL, 10),
+                                       .user_mapper = strdup(argv[5]),
+                                       .group_mapper = strdup(argv[6])};
+        if (!keeper->range.user_mapper || !keeper->range.group_mapper)
+            return false;
     }
-    return false;
+    keeper->runtime = kind >= KEEPER_CONTAINER ? strdup(argv[2]) : NULL;
+    return kind < KEEPER_CONTAINER || keeper->runtime;
 }
 
 static int fail(const char *what) {
@@ -376,7 +390,7 @@ static int open_keeper(struct keeper *keeper) {
         return -1;
     if (keeper->boxed) {
         const char *reason = "";
-        keeper->box = box_open(keeper->runtime, &keeper->groups, &reason);
+        keeper->box = box_open(keeper, &keeper->groups, &reason);
         if (!keeper->box)
             return fail(reason);
     } else {
@@ -389,6 +403,8 @@ static int open_keeper(struct keeper *keeper) {
         return fail("journal");
     if (!keeper->boxed)
         journal_end_leftovers(&keeper->journal);
+    if (keeper->kind == KEEPER_USERS)
+        users_give_leftovers(keeper);
     return open_socket(keeper);
 }
 

@@ -13,7 +13,10 @@ struct box {
     bool privileged; /* root: no user namespace, tasks run as another user */
     uid_t caller, user;
     gid_t caller_group, group;
-    bool containers;   /* a keeper of these: the stage is for vessels, not for boxes */
+    bool containers; /* a keeper of these: the stage is for vessels, not for boxes */
+    bool ranged;     /* whose images have users: theirs begin here, as the keeper sees them */
+    uid_t range_user;
+    gid_t range_group;
     const char *stage; /* the folder where the stage is mounted, in this mount namespace */
     struct {
         char name[16], target[48];
@@ -61,6 +64,13 @@ void owners_prepare(struct box *box, const struct launch *launch);
 /* The namespace that shows files of `status`'s owner as the task's own; -1: none is needed;
  * -2: there is none. */
 int owner_map(const struct box *box, const struct stat *status, uid_t user, gid_t group);
+
+/* --- users.c --- */
+/* Leaves for a user namespace with the caller as root, and the range from 1 on. 1; 0: it is there,
+ * but the range could not be mapped; -1: it could not leave. */
+int users_enter_namespace(const struct range *range);
+/* In a vessel's init: into one more, with the same ids. `self` is the host's /proc/self. */
+int users_count_alone(int self);
 
 /* --- root.c --- */
 struct root {

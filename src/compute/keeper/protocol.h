@@ -28,12 +28,16 @@
 #define DEFAULT_GRACE     10000
 #define BOX_USER          65534 /* who a boxed task is when the caller is root */
 
+#define IMAGE_IDS 65536 /* users, and groups, of an image that has more than its own */
+
 /* Which jobs a keeper has: processes as they are, programs of the host in a sealed box, images in
- * containers. Each kind has a keeper of its own, whose files are named after it. */
-enum keeper_kind { KEEPER_PLAIN, KEEPER_BOX, KEEPER_CONTAINER, KEEPER_KINDS };
+ * containers, and such images in containers that change user. Each kind has a keeper of its own,
+ * whose files are named after it. Only the last one has ids besides its caller's. */
+enum keeper_kind { KEEPER_PLAIN, KEEPER_BOX, KEEPER_CONTAINER, KEEPER_USERS, KEEPER_KINDS };
 
 static inline const char *keeper_kind_name(enum keeper_kind kind) {
-    return kind == KEEPER_PLAIN ? "plain" : kind == KEEPER_BOX ? "box" : "container";
+    static const char *const names[] = {"plain", "box", "container", "users"};
+    return names[kind];
 }
 
 /* ------------------------------------------------------------------- records */
@@ -64,7 +68,8 @@ enum sandbox {
     SANDBOX_PROCESSES_USER = 1 << 13, /* by rlimit, counted over all processes of the user */
     SANDBOX_CGROUP_V2 = 1 << 14,      /* the cgroups are of version 2 */
     SANDBOX_ROOT = 1 << 15,           /* runs as root: some mount cannot have mapped owners */
-    SANDBOX_CONTAINER = 1 << 16       /* an image, by crun */
+    SANDBOX_CONTAINER = 1 << 16,      /* an image, by crun */
+    SANDBOX_USERS = 1 << 17           /* which may change user */
 };
 
 /* Where a launch failed; the errno is in `number`, the object's name in `subject`. */
@@ -86,7 +91,9 @@ enum stage {
     STAGE_DIRECTORY,
     STAGE_PROGRAM,
     STAGE_INIT,
-    STAGE_RUNTIME /* the container runtime would not: `subject` has what it says */
+    STAGE_RUNTIME, /* the container runtime would not: `subject` has what it says */
+    STAGE_RANGE,   /* the image's users have no ids outside: the range could not be mapped */
+    STAGE_OWNERS   /* or what they own cannot be shown: no mounts with mapped owners here */
 };
 
 /* Remarks on an exit that was not a failure to start. */
@@ -98,6 +105,7 @@ enum remark {
     REMARK_MEMORY_LIMIT, /* out of memory: the job's own limit */
     REMARK_OUTPUT_SIZE,  /* cause OUTPUT: it left more bytes than it may */
     REMARK_OUTPUT_FILES, /* or more files */
+    REMARK_LOG_CUT,      /* the job itself made its log shorter */
     REMARK_PROCESSES,    /* it reached its limit of processes, which is `number` */
     REMARK_NEAR_MEMORY   /* it failed when one of its processes had used nearly what each may */
 };

@@ -101,7 +101,7 @@ static int open_mapped(struct root *root, const struct launch_mount *wanted) {
         map = owner_map(root->box, &status, root->user, root->group);
         if (map == -2) {
             /* Boxes do without where there are no user namespaces; containers cannot. */
-            root->unmappable = !root->launch->image[0];
+            root->unmappable = !root->launch->image[0] || root->box->ranged;
             errno = EPERM;
             return -1;
         }
@@ -193,7 +193,7 @@ static int attach_mounts(struct root *root) {
 int root_choose_user(struct root *root) {
     owner_of_task(root->box, root->launch, &root->user, &root->group);
     int bad = open_mounts(root);
-    if (bad && root->unmappable) {
+    if (bad && root->unmappable && !root->box->ranged) {
         /* This file system shows owners only as they are. The caller's own user, without any
          * capability, is what an ordinary user's tasks run as, too. */
         close_mounts(root);

@@ -183,7 +183,7 @@ enum stage vessel_make(struct root *root) {
     bool writable = message->flags & LAUNCH_WRITABLE_ROOT;
     char path[64];
     if (root_choose_user(root) < 0)
-        return STAGE_MOUNT;
+        return root->unmappable && root->box->ranged ? STAGE_OWNERS : STAGE_MOUNT;
     (void)snprintf(path, sizeof(path), "%s/root", root->box->stage);
     if (root_mount_tmpfs(path, BUNDLE_SIZE + (writable ? scratch : 0), "755") < 0 ||
         chdir(path) < 0)

@@ -1,13 +1,15 @@
 /*
  * A task that tries to get out of its box. Each attempt prints "name: refused" or "name:
  * POSSIBLE"; the test reads the lines. Statically linked, so that it needs nothing of the box.
- *   hostile SECRET PORT INPUT OUTPUT: a file of the home that must be unreachable, a port where the
- *   host listens, and a read-only and a writable folder of the box.
+ *   hostile SECRET PORT INPUT OUTPUT [users]: a file of the home that must be unreachable, a port
+ *   where the host listens, and a read-only and a writable folder of the box. "users": it may
+ * change user, and has the rights that this takes, but no others.
  */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/if_packet.h>
 #include <netinet/in.h>
@@ -25,6 +27,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void tell(const char *name, bool possible) {
@@ -161,6 +164,7 @@ static void try_keepers(const char *secret) {
     *strrchr(home, '/') = '\0';
     try_call("speak to the keeper of boxes", connect_by_path(home, "box"));
     try_call("speak to the keeper of containers", connect_by_path(home, "container"));
+    try_call("speak to the keeper of users", connect_by_path(home, "users"));
 }
 
 static void try_outputs(const char *secret, const char *output) {
@@ -229,19 +233,56 @@ static void try_network(int port) {
            connect_to("127.0.0.1", 8080) == 0));
 }
 
-static void try_privileges(void) {
+/* Rights over ids of the container's own: nothing of the host is its. */
+static void try_users(const char *secret, const char *input, const char *output) {
+    char path[512];
+    struct stat status;
+    (void)snprintf(path, sizeof(path), "%s/theirs", output);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0755);
+    if (fd < 0 || fchown(fd, 33, 33) < 0)
+        printf("cannot give a file away\n");
+    try_call("leave another user's set-uid program", fchmod(fd, 04755));
+    try_call("give to a user that is not there", fchown(fd, 70000, 0));
+    try_call("give to a group that is not there", fchown(fd, 0, 70000));
+    try_call("become one that is not there", setresuid(70000, 70000, 70000));
+    try_call("give an input away", chown(input, 33, 33));
+    try_call("give the memory of nothing away", chown("/dev/null", 33, 33));
+    try_call("give a switch of the kernel away", chown("/proc/sys/kernel/core_pattern", 0, 0));
+    try_call("give the init away", chown("/proc/1", 33, 33));
+    (void)snprintf(path, sizeof(path), "%s/way-out", output);
+    if (symlink(secret, path) < 0)
+        printf("cannot plant a link\n");
+    try_call("give away what a link leads to", chown(path, 33, 33));
+    try_call("find the input's owner outside", stat(secret, &status));
+    long child = syscall(SYS_clone, (unsigned long)SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        const gid_t group = 33;
+        if (setgroups(1, &group) < 0 || setresgid(33, 33, 33) < 0 || setresuid(33, 33, 33) < 0)
+            printf("cannot become another user\n");
+        try_call("come back from another user", setresuid(0, 0, 0));
+        try_call("give away as another user", chown(output, 33, 33));
+        try_open("read another user's memory", "/proc/1/mem", O_RDONLY);
+        (void)fflush(stdout);
+        _exit(0);
+    }
+    (void)waitpid((pid_t)child, NULL, 0);
+}
+
+static void try_privileges(bool users) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct all[2] = {{.effective = ~0u, .permitted = ~0u}};
     try_call("take capabilities", syscall(SYS_capset, &header, all));
     if (getuid() != 0)
         try_call("become root", setuid(0));
-    try_call("become somebody else", setuid(4242));
     tell("gain privileges by execve", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1);
     FILE *status = fopen("/proc/self/status", "re");
     char line[256];
     bool any = false;
     while (status && fgets(line, sizeof(line), status)) {
-        if (strncmp(line, "Cap", 3) == 0)
+        /* chown, dac_override, fowner, kill, setgid, setuid */
+        if (strncmp(line, "Cap", 3) == 0 && users)
+            any |= strtoull(line + 7, NULL, 16) & ~0xebULL;
+        else if (strncmp(line, "Cap", 3) == 0)
             any |= strspn(line + 7, "\t0\n") != strlen(line + 7);
         if (strncmp(line, "Seccomp:", 8) == 0)
             tell("run without a filter", !strchr(line, '2'));
@@ -272,7 +313,8 @@ static void try_kernel(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5)
+    bool users = argc == 6 && strcmp(argv[5], "users") == 0;
+    if (argc != 5 && !users)
         return 2;
     try_processes();
     try_files(argv[1], argv[3]);
@@ -282,7 +324,11 @@ int main(int argc, char **argv) {
     try_kernel();
     try_keepers(argv[1]);
     try_outputs(argv[1], argv[4]);
-    try_privileges();
+    if (users)
+        try_users(argv[1], argv[3], argv[4]);
+    else
+        try_call("become somebody else", setuid(4242));
+    try_privileges(users);
     try_without_end();
     printf("done\n");
     return 0;

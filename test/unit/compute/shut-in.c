@@ -1,6 +1,6 @@
-/* What holds for whoever is shut in, in a box or in a container, from within and from without. Each
- * of the two is a test program. Started by root it runs once as root and once as an ordinary
- * user. */
+/* What holds for whoever is shut in, in a box or in a container, also in one that changes user,
+ * from within and from without. Each of the three is a test program. Started by root it runs once
+ * as root and once as an ordinary user. */
 #include "shut-in.h"
 
 #include <arpa/inet.h>
@@ -132,7 +132,8 @@ static void attack(struct bed *bed, bool unmappable) {
                                      {.source = input, .target = "/input"},
                                      {.source = bed->work, .target = "/output", .writable = true},
                                      {.source = "/sys/devices", .target = "/devices"}};
-    const char *const arguments[] = {"/hostile", secret, port_text, "/input", "/output", NULL};
+    const char *const arguments[] = {
+        "/hostile", secret, port_text, "/input", "/output", shut_in_users ? "users" : NULL, NULL};
     struct job job = shut_in(bed, "hostile", arguments);
     job.mounts = mounts;
     job.mount_count = unmappable ? 4 : 3;
@@ -163,10 +164,26 @@ TEST(a_hostile_task_stays_inside) {
     bed_remove(&bed);
 }
 
+/* Whoever has rights over the caller's own id must not be the caller. */
+static void refuse_unmappable(struct bed *bed) {
+    struct compute_mount mount = {.source = "/sys/devices", .target = "/devices"};
+    struct job job = shut_in(bed, "unmappable", SHELL("echo here"));
+    job.mounts = &mount;
+    job.mount_count = 1;
+    const struct report *report = bed_run(bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
+    CHECK(strstr(report->detail, "\"users: image\" is not to be had: this file system cannot map"));
+    CHECK_TEXT(bed_log(bed), "");
+}
+
 TEST(nor_does_it_leave_as_root_without_capabilities) {
     struct bed bed;
     REQUIRE(shut_in_make(&bed));
-    attack(&bed, true);
+    if (!shut_in_users || geteuid() != 0)
+        attack(&bed, true);
+    else
+        refuse_unmappable(&bed);
     bed_remove(&bed);
 }
 
@@ -640,18 +657,23 @@ static bool copy_program(const char *from, const char *folder, const char *name)
            chmod(to, 0755) == 0;
 }
 
+/* Somebody with ranges of ids, as an administrator gives them: in an /etc that only he sees. */
+static const char become_nobody[] =
+    "cp -a /etc $0/etc && echo guest:x:61234:61234::/:/bin/sh >>$0/etc/passwd && "
+    "for file in subuid subgid; do echo guest:200000000:65536 >>$0/etc/$file; done && "
+    "mount --bind $0/etc /etc && "
+    "exec setpriv --reuid=61234 --regid=61234 --clear-groups $0/test-program";
+
 static int run_as_nobody(const char *folder) {
-    OWN_STRING program = path_join(folder, "test-program");
     OWN_STRING output = path_join(folder, "output");
     OWN_FD fd = file_open(AT_FDCWD, output, O_RDWR | O_CREAT, 0600, NULL);
-    const char *const argv[] = {"/usr/bin/setpriv", "--reuid=61234", "--regid=61234",
-                                "--clear-groups",   program,         NULL};
+    const char *const argv[] = {"/usr/bin/unshare", "--mount", "/bin/sh", "-c",
+                                become_nobody,      folder,    NULL};
     struct process_options options = {
         .argv = argv, .directory = folder, .input = -1, .output = fd, .error = fd};
     pid_t pid;
     int status = -1;
-    if (!program || fd < 0 || process_spawn(&options, &pid, NULL) < 0 ||
-        waitpid(pid, &status, 0) != pid)
+    if (fd < 0 || process_spawn(&options, &pid, NULL) < 0 || waitpid(pid, &status, 0) != pid)
         return -1;
     OWN_BUFFER text = {0};
     if (file_read_all(AT_FDCWD, output, 1 << 20, &text, NULL) < 0)

@@ -1,8 +1,8 @@
 /* Images in containers: what is theirs. What they share with boxes is in shut-in.c. */
+#include "guests.h"
 #include "shut-in.h"
 
 #include "compute/private-oci.h"
-#include "image/image.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,52 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The images are loaded once, into a store that each home shows as its own. */
-static char store_home[64];
-
-__attribute__((destructor)) static void remove_store(void) {
-    if (store_home[0] && tree_remove(AT_FDCWD, store_home, NULL) < 0)
-        printf("# %s stays behind\n", store_home);
-}
-
-static bool load(struct image_store *store, const char *name) {
-    OWN_STRING guests = part_path("guests");
-    OWN_STRING file = memory_format("%s/%s.tar", guests, name);
-    struct image_options options = {0};
-    OWN_JSON loaded = NULL;
-    OWN_ERROR error = NULL;
-    if (image_load(store, file, &options, &loaded, &error) == 0)
-        return true;
-    printf("# %s: %s (they are made while building, from Debian's busybox-static: remove %s and "
-           "build again)\n",
-           name, error->message, guests);
-    return false;
-}
-
-static bool make_store(void) {
-    static const char *const names[] = {"busybox",  "hostile", "entry",  "named",  "numbered",
-                                        "stranger", "empty",   "user-0", "user-1", "user-2",
-                                        "user-3",   "linked",  "looped"};
-    char folder[] = "/tmp/glovebox-test-images-XXXXXX";
-    OWN_IMAGE_STORE store = NULL;
-    if (store_home[0])
-        return true;
-    if (!mkdtemp(folder) || image_store_open(folder, true, &store, NULL) < 0)
-        return false;
-    memcpy(store_home, folder, sizeof(folder));
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (!load(store, names[i]))
-            return false;
-    }
-    return true;
-}
+const bool shut_in_users = false;
 
 bool shut_in_make(struct bed *bed) {
-    if (!make_store() || !bed_make(bed))
-        return false;
-    OWN_STRING images = path_join(store_home, "images");
-    OWN_STRING here = path_join(bed->home, "images");
-    return symlink(images, here) == 0;
+    return guests_make(bed);
 }
 
 struct job shut_in(struct bed *bed, const char *name, const char *const *arguments) {
@@ -272,6 +230,18 @@ TEST(accounts_that_want_harm) {
     static const char *const bad[] = {"who\nwho", "-1", "4294967295", "0x0", "who:nogroup", " 0"};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         CHECK(oci_find_user(root, bad[i], &user, NULL) < 0);
+    /* groups that it is in, by its whole name, and no more of them than there is room for */
+    OWN_BUFFER groups = {0};
+    buffer_append(&groups, "a:x:11:who\nb:x:12:whose,awho\nc:x:-1:who\nd:x:13:else,who\n");
+    REQUIRE(write_text(etc, "group", buffer_text(&groups), 0644));
+    CHECK(oci_find_user(root, "5", &user, NULL) == 0 && user.group_count == 2);
+    CHECK(user.groups[0] == 11 && user.groups[1] == 13);
+    CHECK(oci_find_user(root, "who:12", &user, NULL) == 0 && user.group_count == 0);
+    CHECK(oci_find_user(root, "77", &user, NULL) == 0 && user.group_count == 0);
+    for (int i = 0; i < 200; i++)
+        buffer_append(&groups, "e:x:14:who\n");
+    REQUIRE(write_text(etc, "group", buffer_text(&groups), 0644));
+    CHECK(oci_find_user(root, "who", &user, NULL) == 0 && user.group_count == GROUPS_MAXIMUM + 1);
     /* and a file without end is not read to its end */
     REQUIRE(truncate(accounts, (off_t)1 << 40) == 0);
     CHECK(oci_find_user(root, "who", &user, &error) < 0);
