@@ -10,7 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-enum { CHECKS_MAXIMUM = 32, PATIENCE_MS = 3000, PROBE_EXIT = 2 };
+enum { CHECKS_MAXIMUM = 32, PATIENCE_MS = 15000, PROBE_EXIT = 2 };
 
 #define TRIAL_IMAGE "trial@sha256:0"
 
