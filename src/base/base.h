@@ -286,6 +286,9 @@ int tree_walk(int directory, const char *root, tree_visitor visitor, void *conte
               struct error **err) MUST_CHECK;
 /* rm -r without following links; a missing path is success. */
 int tree_remove(int directory, const char *path, struct error **err) MUST_CHECK;
+/* Whether a link `depth` levels below a root (1: in the root itself) leads to a place below it, by
+ * its text alone: it is not absolute and never climbs above the root. */
+bool tree_link_stays_inside(const char *target, unsigned depth);
 /* Recreates a tree by hard links, and by copies where links are refused (other file system,
  * protected_hardlinks). Symbolic links are copied as links only when they stay inside. */
 int tree_link(int from_directory, const char *from, int to_directory, const char *to,

@@ -176,8 +176,7 @@ struct linking {
     const char *to_root;
 };
 
-/* A link target that climbs above the tree's root, or is absolute, is left out. */
-static bool link_stays_inside(const char *target, unsigned depth) {
+bool tree_link_stays_inside(const char *target, unsigned depth) {
     if (target[0] == '/')
         return false;
     int level = (int)depth - 1;
@@ -227,8 +226,8 @@ static int link_entry(const struct tree_entry *entry, void *context, enum tree_v
         if (size < 0)
             return error_set_errno(err, errno, "cannot read link %s", target);
         text[size] = '\0';
-        if (link_stays_inside(text, entry->depth) && symlinkat(text, linking->to, target) < 0 &&
-            errno != EEXIST)
+        if (tree_link_stays_inside(text, entry->depth) &&
+            symlinkat(text, linking->to, target) < 0 && errno != EEXIST)
             return error_set_errno(err, errno, "cannot make link %s", target);
     }
     return 0; /* sockets, devices and pipes are not data */

@@ -93,8 +93,7 @@ static json_t *read_descriptor(const char *path, const char *image, struct error
     OWN_PIPELINE pipeline = NULL;
     if (!text)
         return NULL;
-    if (!text_equal(json_get_string(plugin, "type", ""), "ts") &&
-        !(pipeline = pipeline_parse(text, strlen(text), image, &options, &diagnostics, err))) {
+    if (!(pipeline = pipeline_parse(text, strlen(text), image, &options, &diagnostics, err))) {
         if (diagnostics.errors)
             error_wrap(err, "%s", diagnostics.items[0].message);
         error_wrap(err, "what the image says of itself");

@@ -83,17 +83,20 @@ static int report_dropped(const struct invocation *invocation, bool dry_run,
     return print_checked(&out, err);
 }
 
+static json_t *list_needed(const void *context, struct error **err) {
+    return image_needed(context, err);
+}
+
 static int remove_image(const struct invocation *invocation, struct error **err) {
     OWN_IMAGE_SESSION session = {0};
     struct image_gc_report total = {0};
     bool dry_run = given_flag(invocation, "dry-run");
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON needed = image_needed(invocation, err);
+    const struct image_needs needs = {list_needed, invocation};
     for (size_t i = 0; i < invocation->argument_count; i++) {
         struct image_gc_report one = {0};
-        if (!needed ||
-            image_remove(session.store, invocation->arguments[i], needed, dry_run, &one, err) < 0)
+        if (image_remove(session.store, invocation->arguments[i], &needs, dry_run, &one, err) < 0)
             return -1;
         total.names += one.names;
         total.images += one.images;
@@ -128,8 +131,8 @@ static int gc(const struct invocation *invocation, struct error **err) {
     bool dry_run = given_flag(invocation, "dry-run");
     if (image_session_open(invocation, false, &session, err) < 0)
         return -1;
-    OWN_JSON needed = image_needed(invocation, err);
-    if (!needed || image_gc(session.store, needed, dry_run, &report, err) < 0)
+    const struct image_needs needs = {list_needed, invocation};
+    if (image_gc(session.store, &needs, dry_run, &report, err) < 0)
         return -1;
     return report_dropped(invocation, dry_run, &report, err) < 0 ? -1 : STATUS_SUCCEEDED;
 }

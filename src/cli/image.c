@@ -180,7 +180,7 @@ static void list_line(struct buffer *out, const json_t *one, unsigned width) {
 /* Adds whether something needs the image; times in JSON are texts. */
 static int complete(json_t *one, const json_t *needed, bool for_json, struct error **err) {
     char text[CLOCK_TEXT_SIZE];
-    bool used = json_array_size(json_object_get(one, "holders")) > 0;
+    bool used = false;
     size_t i;
     const json_t *digest;
     json_array_foreach(needed, i, digest) {
@@ -309,7 +309,6 @@ static void show_all(struct buffer *out, const json_t *image) {
     const json_t *policy = json_object_get(image, "policy");
     show_text(out, "policy", json_get_string(policy, "reason", "allowed"));
     show_text(out, "in use", json_is_true(json_object_get(image, "in_use")) ? "yes" : "no");
-    show_words(out, "in use by", json_object_get(image, "holders"));
 }
 
 /* What the policy says of it now: it may have become stricter since the image came. */

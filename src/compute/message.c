@@ -191,6 +191,9 @@ void describe_detail(const struct record *record, struct buffer *ret) {
         buffer_append(ret, "it was stopped: its output grew beyond the files that it may have");
     else if (record->remark == REMARK_LOG_OVERFLOW)
         buffer_append(ret, "its log grew beyond its bound and could not be trimmed");
+    else if (record->remark == REMARK_LOG_CUT)
+        buffer_append(ret,
+                      "it emptied its log itself, as `>/dev/stderr` in a shell does: `>>` adds");
     else if (record->remark == REMARK_LOG_TRIMMED)
         buffer_append(ret, "the middle of its log was dropped: it passed its bound");
 }

@@ -30,6 +30,7 @@ struct manifest {
     size_t count, capacity;
     uint64_t bytes;
     size_t ignored; /* sockets, FIFOs and devices */
+    size_t outside; /* links that lead outside: whoever copies or joins the tree leaves them out */
 };
 #define MANIFEST_MAXIMUM_ENTRIES ((size_t)8 << 20)
 #define MANIFEST_MAXIMUM_MEMORY  ((size_t)2 << 30)

@@ -80,8 +80,8 @@ static int add_file(struct build *build, int directory, const char *name, const 
 }
 
 static int add_link(struct build *build, const struct tree_entry *found, struct error **err) {
-    char target[4096];
-    ssize_t size = readlinkat(found->directory, found->name, target, sizeof(target));
+    char target[4097];
+    ssize_t size = readlinkat(found->directory, found->name, target, sizeof(target) - 1);
     if (size < 0)
         return error_set_errno(err, errno, "cannot read a link");
     struct manifest_entry *entry = add(build->manifest, found->path, err);
@@ -90,6 +90,8 @@ static int add_link(struct build *build, const struct tree_entry *found, struct 
     entry->kind = ENTRY_LINK;
     entry->size = (uint64_t)size;
     sha256_of(target, (size_t)size, entry->digest);
+    target[size] = '\0';
+    build->manifest->outside += !tree_link_stays_inside(target, found->depth);
     return 0;
 }
 

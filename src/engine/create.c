@@ -1,4 +1,5 @@
 /* Making runs, and finding them by what people type. */
+#include "image/image.h"
 #include "private.h"
 
 #include <ctype.h>
@@ -153,6 +154,9 @@ static int check_output(const char *path, struct error **err) {
 int engine_create_run(struct engine *engine, const struct pipeline *pipeline,
                       const struct run_request *request, char **ret_name, struct error **err) {
     if (check_selection(pipeline, request, err) < 0 || check_output(request->output, err) < 0)
+        return -1;
+    OWN_IMAGE_STORE kept = NULL; /* until the run is written down, which keeps its images */
+    if (images_keep(engine, pipeline, &kept, err) < 0)
         return -1;
     OWN_JSON images = images_pin(engine, pipeline, request->images, err);
     if (!images || store_begin(engine->store, err) < 0)

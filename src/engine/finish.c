@@ -20,6 +20,7 @@ struct finish_job {
     uint8_t key[SHA256_SIZE], output[SHA256_SIZE];
     struct known known;
     uint64_t bytes, files;
+    size_t outside;        /* links among them that lead outside */
     char *result;          /* of result.json, canonical */
     struct error *refused; /* what the guest did wrong */
     struct error *failure; /* what went wrong with us */
@@ -161,11 +162,19 @@ static void store_outputs(struct pool_job *base) {
     }
     job->bytes = manifest->bytes;
     job->files = manifest->count;
+    job->outside = manifest->outside;
     if (job->known.any && !is_known(job) &&
         flight_own_key(job->flight, job->key, &job->failure) < 0)
         return; /* the same work, done anew, left something else: that lies apart */
     if (job->files && !stored && adopt(job, manifest, &job->failure) < 0)
         return;
+}
+
+int finish_note_links(const struct task *task, size_t outside, struct error **err) {
+    const struct run *run = task->step->run;
+    return outside ? event_add(run->engine, run->id, task->id, "links",
+                               json_pack("{s:I}", "outside", (json_int_t)outside), err)
+                   : 0;
 }
 
 static int outputs_stored(struct pool_job *base, struct error **err) {
@@ -182,6 +191,8 @@ static int outputs_stored(struct pool_job *base, struct error **err) {
     memcpy(flight->task->key, job->key, SHA256_SIZE);
     memcpy(flight->task->output, job->output, SHA256_SIZE);
     flight->task->has_output = job->files > 0;
+    if (finish_note_links(flight->task, job->outside, err) < 0)
+        return -1;
     return flight_succeeded(flight, job->result, job->bytes, job->files, err);
 }
 

@@ -68,6 +68,8 @@ int flight_own_key(const struct flight *flight, uint8_t ret[SHA256_SIZE],
                    struct error **err) MUST_CHECK;
 /* finish.c: stores outputs, then moves the task on. Takes over the flight. */
 int flight_finish(struct flight *flight, struct error **err) MUST_CHECK;
+/* The run warns of links among the outputs that lead outside: nobody will find them. */
+int finish_note_links(const struct task *task, size_t outside, struct error **err) MUST_CHECK;
 /* The task failed in this attempt: again, or for good. Takes over the flight. */
 int flight_failed(struct flight *flight, struct error **err) MUST_CHECK;
 /* It succeeded and its outputs are stored. Takes over the flight. */

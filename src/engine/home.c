@@ -138,17 +138,22 @@ const char *engine_home(const struct engine *engine) {
     return engine->home;
 }
 
-int home_lock(struct engine *engine, struct error **err) {
+/* 1: taken, 0: somebody else has it. */
+static int take_lock(struct engine *engine, int how, struct error **err) {
     if (engine->lock_fd < 0) {
         engine->lock_fd = file_open(engine->home_fd, "lock", O_RDWR | O_CREAT, 0600, err);
         if (engine->lock_fd < 0)
             return -1;
     }
-    if (flock(engine->lock_fd, LOCK_EX | LOCK_NB) == 0)
+    if (flock(engine->lock_fd, how | LOCK_NB) == 0)
         return 1;
     if (errno == EWOULDBLOCK || errno == EINTR)
         return 0;
     return error_set_errno(err, errno, "cannot lock %s", engine->home);
+}
+
+int home_lock(struct engine *engine, struct error **err) {
+    return take_lock(engine, LOCK_EX, err);
 }
 
 void home_unlock(struct engine *engine) {
@@ -158,7 +163,8 @@ void home_unlock(struct engine *engine) {
 bool engine_is_driven(struct engine *engine) {
     if (engine->driving)
         return true;
-    int locked = home_lock(engine, NULL);
+    /* Shared: two that look at once do not take each other for who drives. */
+    int locked = take_lock(engine, LOCK_SH, NULL);
     home_unlock(engine);
     return locked == 0;
 }

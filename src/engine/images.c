@@ -1,5 +1,6 @@
 /* Images of container steps. They are pinned when a run is made: all its tasks run the same bytes,
  * however long that takes and wherever a name points meanwhile. */
+#include "image/image.h"
 #include "private.h"
 
 /* The name must be known to the driver now; what it is pinned to goes into `images`. */
@@ -15,6 +16,18 @@ static int pin(const struct engine *engine, const struct step *step, json_t *ima
         return error_wrap(err, "step %s", step->id);
     return json_object_set_new(images, step->image, json_string(pinned)) < 0 ? error_set_memory(err)
                                                                              : 0;
+}
+
+int images_keep(const struct engine *engine, const struct pipeline *pipeline,
+                struct image_store **ret, struct error **err) {
+    bool any = false;
+    for (size_t i = 0; i < pipeline->step_count && !any; i++)
+        any = pipeline->steps[i].image;
+    if (!any)
+        return 0;
+    if (image_store_open(engine->home, false, ret, err) < 0)
+        return -1;
+    return image_store_keep(*ret, err);
 }
 
 json_t *images_pin(const struct engine *engine, const struct pipeline *pipeline,

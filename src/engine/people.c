@@ -131,7 +131,8 @@ static int finish_review(struct task *task, const char *reason, struct error **e
     struct flight *flight = flight_new_review(task, out, err);
     if (!flight)
         return -1;
-    if (task_move(task, TASK_RUNNING, reason, err) < 0)
+    if (task_move(task, TASK_RUNNING, reason, err) < 0 ||
+        finish_note_links(task, manifest->outside, err) < 0) /* the copy is without them */
         return -1;
     return flight_finish(flight, err);
 }

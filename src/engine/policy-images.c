@@ -109,6 +109,7 @@ struct asked {
     char *name;       /* domain/path:tag, or the repository */
     char *domain;
     const char *digest, *index;
+    const json_t *indexes;
 };
 
 static void asked_release(struct asked *asked) {
@@ -133,9 +134,16 @@ static int asked_make(const char *reference, struct asked *ret, struct error **e
 /* "sha256:…", a registry, a name without a tag, or one with a tag; all but the first with * and **.
  */
 static bool pattern_matches(const char *pattern, const struct asked *asked) {
-    if (text_starts_with(pattern, "sha256:"))
+    if (text_starts_with(pattern, "sha256:")) {
+        size_t i;
+        const json_t *index;
+        json_array_foreach(asked->indexes, i, index) {
+            if (text_equal(pattern, json_string_value(index)))
+                return true;
+        }
         return (asked->digest && text_equal(pattern, asked->digest)) ||
                (asked->index && text_equal(pattern, asked->index));
+    }
     const char *slash = strrchr(pattern, '/');
     if (!slash)
         return text_equal(pattern, "*") || text_equal(pattern, "**") ||
@@ -231,8 +239,8 @@ enum judging { JUDGE_DENY = 1, JUDGE_ALLOW = 2 };
 
 static int judge(const struct policy *policy, const struct image_candidate *candidate,
                  unsigned judging, struct error **err) {
-    struct asked asked CLEANUP(asked_release) = {.digest = candidate->digest,
-                                                 .index = candidate->index};
+    struct asked asked CLEANUP(asked_release) = {
+        .digest = candidate->digest, .index = candidate->index, .indexes = candidate->indexes};
     if (asked_make(candidate->reference, &asked, err) < 0)
         return -1;
     for (size_t i = 0; i < POLICY_FILES; i++) {
@@ -266,7 +274,8 @@ static struct image_candidate candidate_of(const struct image *image, const char
                                     image->digest ? image->digest
                                     : at          ? at + 1
                                                   : "?",
-                                    image->index, image_signer(image->signers, name)};
+                                    image->index, image_signer(image->signers, name),
+                                    image->indexes};
 }
 
 /* All that an image is called, completed; first what the user calls it, unless that is no name but

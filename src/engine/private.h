@@ -218,6 +218,10 @@ int secret_identify(const struct engine *engine, const char *name, char text[SHA
                     struct error **err) MUST_CHECK;
 
 /* ----------------------------------------------------------------- images.c */
+/* Nobody drops an image until *ret is closed; it stays NULL when no step has one. */
+struct image_store;
+int images_keep(const struct engine *engine, const struct pipeline *pipeline,
+                struct image_store **ret, struct error **err) MUST_CHECK;
 /* {name: name@digest} of the images of all steps, `known` (or NULL) taken over; ERROR_NOT_FOUND,
  * with a hint, for one that is not here. */
 json_t *images_pin(const struct engine *engine, const struct pipeline *pipeline,

@@ -265,6 +265,33 @@ static int add_said(struct engine *engine, int64_t run, const char *kind, const 
     return more;
 }
 
+/* Links that tasks left and nobody will find: one warning a step, for there may be many tasks. */
+static int add_left_out(struct engine *engine, int64_t run, const struct pipeline *pipeline,
+                        json_t *status, struct error **err) {
+    json_t *list = json_object_get(status, "warnings");
+    OWN_ROWS rows = store_query(
+        engine->store, err,
+        "SELECT t.step, sum(json_extract(e.data, '$.outside')) FROM event e JOIN task t ON "
+        "t.id = e.task WHERE e.run = ? AND e.kind = 'links' AND e.kind <> 'state' GROUP BY t.step",
+        "i", run);
+    int more = rows ? 1 : -1;
+    while (more > 0 && (more = rows_next(rows, err)) > 0) {
+        size_t step = (size_t)rows_integer(rows, 0);
+        json_int_t count = (json_int_t)rows_integer(rows, 1);
+        OWN_STRING message = memory_format(
+            "step %s: %lld symbolic link%s in what it left lead%s outside, and %s left out where "
+            "that is handed on",
+            step < pipeline->step_count ? pipeline->steps[step].id : "?", count,
+            count == 1 ? "" : "s", count == 1 ? "s" : "", count == 1 ? "is" : "are");
+        if (!message || json_array_append_new(
+                            list, json_pack("{s:s, s:s}", "message", message, "hint",
+                                            "a task's links must be relative and stay below its "
+                                            "output folder; or let it copy the files")) < 0)
+            return error_set_memory(err);
+    }
+    return more;
+}
+
 json_t *query_last_event(struct engine *engine, int64_t run, const char *kind, struct error **err) {
     OWN_ROWS rows = store_query(engine->store, err,
                                 "SELECT data FROM event WHERE run = ? AND kind = ? AND kind <> "
@@ -307,6 +334,7 @@ json_t *engine_status(struct engine *engine, const char *run, struct error **err
         add_tasks(engine, id, pipeline, TASK_RUNNING, status, "running", err) < 0 ||
         add_said(engine, id, "problem", "problems", status, err) < 0 ||
         add_said(engine, id, "warning", "warnings", status, err) < 0 ||
+        add_left_out(engine, id, pipeline, status, err) < 0 ||
         add_outputs(engine, id, status, err) < 0 ||
         query_add_recorded(engine, id, status, err) < 0 ||
         query_add_reporting(engine, run, status, err) < 0)

@@ -12,7 +12,6 @@
  *   index.json        names and what is known of each image; replaced whole, so old or new
  *   blobs/sha256/HEX  manifests, configurations, layers, as they came
  *   roots/sha256-HEX/ rootfs: the unpacked image; list: every file of it with its digest
- *   holds/NAME        the digest of an image that somebody needs: see image_hold()
  *   tmp/              what is being made; swept when nobody makes anything
  *   lock              shared by whoever adds, exclusive for whoever drops
  *
@@ -39,6 +38,7 @@ struct image {
     int64_t made;    /* wall ms when it came into the store */
     char *index;     /* digest of the index of several machines' images that it was chosen from, or
                         NULL: what a registry's tag may point to */
+    json_t *indexes; /* all such digests that it ever came by */
     char *signer;    /* how its signature was verified when it came as `reference`, or NULL: it was
                         not */
     json_t *names;   /* all names that point to it now */
@@ -72,18 +72,16 @@ bool image_is_digest(const char *text);
 const char *image_signer(const json_t *signers, const char *name);
 
 /* All images, by name and then by digest: [{"reference" (null: it has no name any more), "digest",
- * "size", "made" (ms), "signer" (or null), "holders": [names]}]. */
+ * "size", "made" (ms), "signer" (or null)}]. */
 json_t *image_list(struct image_store *store, struct error **err) MUST_CHECK;
 /* All that is known of one: {"reference", "digest", "indexes", "names", "size", "made", "signer",
- * "root", "manifest", "config", "holders"}. ERROR_NOT_FOUND when it is not here. */
+ * "root", "manifest", "config"}. ERROR_NOT_FOUND when it is not here. */
 json_t *image_show(struct image_store *store, const char *reference, struct error **err) MUST_CHECK;
 
-/* An image must stay while somebody needs it: until image_let_go() of the same holder, neither
- * `remove` nor `gc` takes it. It is a file, so it outlives this program. Holders are
- * [A-Za-z0-9._-]{1,120}, for example a job's name; each holds one image. Both may be repeated. */
-int image_hold(struct image_store *store, const char *holder, const char *digest,
-               struct error **err) MUST_CHECK;
-void image_let_go(struct image_store *store, const char *holder);
+/* Until image_store_close() nothing is dropped: what is found stays until whoever found it has
+ * written down that it is needed. ERROR_BUSY is what a program gets that would drop something
+ * meanwhile; one that drops already is waited for. */
+int image_store_keep(struct image_store *store, struct error **err) MUST_CHECK;
 
 /* A reference in its parts: domain/path[:tag][@digest]. */
 struct image_reference {
@@ -108,6 +106,7 @@ struct image_candidate {
     const char *reference;      /* normalized; NULL: it has no name */
     const char *digest;         /* NULL: not known yet, it is about to be asked for */
     const char *index, *signer; /* as in struct image */
+    const json_t *indexes;      /* of one that is here; NULL: none but `index` */
 };
 
 struct image_options {
@@ -167,7 +166,7 @@ int image_pull(struct image_store *store, const char *reference, const struct im
 /* Compares an image (NULL: all) with its digests: its blobs, and every file of its root with the
  * list made when it was unpacked. *ret gets [{"reference", "digest", "good", "problems":
  * [sentences], "problem_count", "repaired"}]. `repair`: what differs is unpacked anew from blobs
- * that are whole, unless somebody holds it. */
+ * that are whole. */
 int image_verify(struct image_store *store, const char *reference, bool repair,
                  const struct image_options *options, json_t **ret, struct error **err) MUST_CHECK;
 
@@ -175,13 +174,18 @@ struct image_gc_report {
     size_t images, names;
     uint64_t bytes; /* of blobs and roots */
 };
+/* Who says which images must stay: `list` gives their digests, or NULL with an error. It is asked
+ * when nobody can be in image_store_keep() any more. */
+struct image_needs {
+    json_t *(*list)(const void *context, struct error **err);
+    const void *context;
+};
 /* Removes a name, and the image when it has no other; a digest goes with all its names. ERROR_BUSY
- * when somebody holds the image, or `needed`, a list of digests, has it. */
-int image_remove(struct image_store *store, const char *reference, const json_t *needed,
+ * when somebody needs the image. */
+int image_remove(struct image_store *store, const char *reference, const struct image_needs *needs,
                  bool dry_run, struct image_gc_report *ret, struct error **err) MUST_CHECK;
-/* Drops images that have no name, that nobody holds and `needed` does not have, and all that was
- * left half-done. */
-int image_gc(struct image_store *store, const json_t *needed, bool dry_run,
+/* Drops images that have no name and that nobody needs, and all that was left half-done. */
+int image_gc(struct image_store *store, const struct image_needs *needs, bool dry_run,
              struct image_gc_report *ret, struct error **err) MUST_CHECK;
 
 #endif

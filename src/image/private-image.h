@@ -58,8 +58,6 @@ int store_sweep(struct image_store *store, bool dry_run, uint64_t *ret_bytes,
  * the name, completed. */
 int store_resolve(struct image_store *store, const char *reference, const char **ret,
                   char **ret_name, struct error **err) MUST_CHECK;
-/* Names of those who hold an image; all holds when `digest` is NULL. */
-json_t *store_holders(struct image_store *store, const char *digest, struct error **err) MUST_CHECK;
 bool list_has(const json_t *list, const char *text);
 int store_not_there(const char *what, struct error **err);
 

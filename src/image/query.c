@@ -3,51 +3,14 @@
 
 #include <stdlib.h>
 
-struct holders {
-    const char *digest; /* NULL: all */
-    json_t *names;
-};
-
-static int add_holder(const struct tree_entry *entry, void *context, enum tree_verdict *verdict,
-                      struct error **err) {
-    struct holders *holders = context;
-    OWN_BUFFER text = {0};
-    if (entry->name[0] != '=' || !S_ISREG(entry->status->st_mode))
-        return 0;
-    if (file_read_all(entry->directory, entry->name, 256, &text, NULL) < 0)
-        return 0; /* let go just now */
-    if (holders->digest && !text_equal(buffer_text(&text), holders->digest))
-        return 0;
-    return json_array_append_new(holders->names, json_string(entry->name + 1)) < 0
-               ? error_set_memory(err)
-               : 0;
-}
-
-json_t *store_holders(struct image_store *store, const char *digest, struct error **err) {
-    OWN_JSON names = json_array();
-    struct holders holders = {digest, names};
-    if (!names) {
-        error_set_memory(err);
-        return NULL;
-    }
-    if (store->directory >= 0 && file_exists(store->directory, "holds") &&
-        tree_walk(store->directory, "holds", add_holder, &holders, err) < 0)
-        return NULL;
-    return take(&names);
-}
-
 static json_t *describe(struct image_store *store, const char *reference, const char *digest,
                         struct error **err) {
     const json_t *record = store_record(store->index, digest);
-    OWN_JSON holders = store_holders(store, digest, err);
-    if (!holders)
-        return NULL;
     json_t *one =
-        json_pack("{s:s?, s:s, s:I, s:I, s:s?, s:O}", "reference", reference, "digest", digest,
-                  "size", (json_int_t)json_get_integer(record, "size", 0), "made",
+        json_pack("{s:s?, s:s, s:I, s:I, s:s?}", "reference", reference, "digest", digest, "size",
+                  (json_int_t)json_get_integer(record, "size", 0), "made",
                   (json_int_t)json_get_integer(record, "made", 0), "signer",
-                  reference ? image_signer(json_object_get(record, "signers"), reference) : NULL,
-                  "holders", holders);
+                  reference ? image_signer(json_object_get(record, "signers"), reference) : NULL);
     if (!one)
         error_set_memory(err);
     return one;
@@ -142,10 +105,8 @@ json_t *image_show(struct image_store *store, const char *reference, struct erro
     const json_t *record = store_record(store->index, image.digest);
     OWN_STRING blob = memory_format("blobs/sha256/%s", image.digest + 7);
     OWN_JSON names = names_of(store, image.digest, err);
-    OWN_JSON holders = names ? store_holders(store, image.digest, err) : NULL;
-    OWN_JSON manifest = blob && holders
-                            ? json_read_file(store->directory, blob, IMAGE_DOCUMENT_MAXIMUM, err)
-                            : NULL;
+    OWN_JSON manifest =
+        blob && names ? json_read_file(store->directory, blob, IMAGE_DOCUMENT_MAXIMUM, err) : NULL;
     if (!manifest) {
         if (!blob)
             error_set_memory(err);
@@ -154,10 +115,10 @@ json_t *image_show(struct image_store *store, const char *reference, struct erro
     json_t *indexes = json_object_get(record, "indexes");
     OWN_JSON none = json_array();
     json_t *all = json_pack(
-        "{s:s, s:s, s:O, s:O, s:I, s:I, s:s?, s:s, s:O, s:O, s:O}", "reference", image.reference,
+        "{s:s, s:s, s:O, s:O, s:I, s:I, s:s?, s:s, s:O, s:O}", "reference", image.reference,
         "digest", image.digest, "indexes", indexes ? indexes : none, "names", names, "size",
         (json_int_t)image.size, "made", (json_int_t)image.made, "signer", image.signer, "root",
-        image.root, "manifest", manifest, "config", image.config, "holders", holders);
+        image.root, "manifest", manifest, "config", image.config);
     if (!all)
         error_set_memory(err);
     return all;

@@ -1,4 +1,4 @@
-/* The store of images: its folder, its lock, its index, finding in it, and holding what is found.
+/* The store of images: its folder, its lock, its index, and finding in it.
  */
 #include "private-image.h"
 
@@ -10,7 +10,6 @@
 
 #define INDEX_MAXIMUM  ((size_t)64 << 20)
 #define DIGITS_MINIMUM 12
-#define HOLDER_MAXIMUM 120
 
 void image_release(struct image *image) {
     memory_free(image->reference);
@@ -18,6 +17,7 @@ void image_release(struct image *image) {
     memory_free(image->root);
     memory_free(image->index);
     memory_free(image->signer);
+    json_decref(image->indexes);
     json_decref(image->config);
     json_decref(image->names);
     json_decref(image->repositories);
@@ -28,7 +28,7 @@ void image_release(struct image *image) {
 /* ------------------------------------------------------------ open and close */
 
 static int make_folders(struct image_store *store, struct error **err) {
-    static const char *const folders[] = {"blobs/sha256", "roots", "tmp", "holds"};
+    static const char *const folders[] = {"blobs/sha256", "roots", "tmp"};
     if (directory_make(AT_FDCWD, store->path, 0700, err) < 0)
         return -1;
     store->directory = file_open(AT_FDCWD, store->path, O_RDONLY | O_DIRECTORY, 0, err);
@@ -118,6 +118,10 @@ int store_lock(struct image_store *store, enum store_lock how, struct error **er
         return error_hint(err, "\"glovebox image load\" and \"glovebox image pull\" bring some");
     }
     return lock_file(store->lock, how == STORE_ADDING ? LOCK_SH : LOCK_EX | LOCK_NB, err);
+}
+
+int image_store_keep(struct image_store *store, struct error **err) {
+    return store->lock < 0 ? 0 : store_lock(store, STORE_ADDING, err);
 }
 
 void store_unlock(struct image_store *store) {
@@ -323,6 +327,7 @@ static int describe(struct image_store *store, const char *digest, struct image 
     ret->root = take(&root);
     ret->size = (uint64_t)json_get_integer(record, "size", 0);
     ret->made = json_get_integer(record, "made", 0);
+    ret->indexes = json_incref(json_object_get(record, "indexes"));
     ret->index = memory_copy_string(
         json_string_value(json_array_get(json_object_get(record, "indexes"),
                                          json_array_size(json_object_get(record, "indexes")) - 1)));
@@ -381,42 +386,4 @@ int store_not_there(const char *what, struct error **err) {
     error_set(err, ERROR_NOT_FOUND, "there is no image \"%.300s\" here", buffer_text(&shown));
     return error_hint(err, "\"glovebox image list\" lists those that are; \"glovebox image pull\" "
                            "and \"glovebox image load\" bring others");
-}
-
-/* ------------------------------------------------------------------- holding */
-
-static char *hold_path(const char *holder, struct error **err) {
-    static const char letters[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    size_t size = strlen(holder);
-    if (size == 0 || size > HOLDER_MAXIMUM || strspn(holder, letters) != size) {
-        error_set(err, ERROR_INTERNAL, "\"%.120s\" cannot hold an image", holder);
-        return NULL;
-    }
-    char *path = memory_format("holds/=%s", holder); /* "=": never "." or ".." */
-    if (!path)
-        error_set_memory(err);
-    return path;
-}
-
-int image_hold(struct image_store *store, const char *holder, const char *digest,
-               struct error **err) {
-    OWN_STRING path = hold_path(holder, err);
-    if (!path || store_lock(store, STORE_ADDING, err) < 0)
-        return -1;
-    /* under the lock: whoever drops now sees the hold, or has dropped the image already */
-    int bad = store_read(store, err);
-    if (!bad && !store_record(store->index, digest))
-        bad = store_not_there(digest, err);
-    OWN_FD fd =
-        bad ? -1 : file_open(store->directory, path, O_WRONLY | O_CREAT | O_TRUNC, 0600, err);
-    bad = fd < 0 ? -1 : file_write_all(fd, digest, strlen(digest), err);
-    store_unlock(store);
-    return bad;
-}
-
-void image_let_go(struct image_store *store, const char *holder) {
-    OWN_STRING path = hold_path(holder, NULL);
-    if (path && store->directory >= 0)
-        (void)unlinkat(store->directory, path, 0);
 }

@@ -117,7 +117,8 @@ int store_sweep(struct image_store *store, bool dry_run, uint64_t *ret_bytes, st
 
 struct dropping {
     struct image_store *store;
-    const json_t *needed;
+    const struct image_needs *needs;
+    json_t *needed;     /* as it said */
     const char *digest; /* this one, or NULL: all that have no name */
     const char *name;   /* only this name of it; NULL: all */
     bool dry_run;
@@ -145,15 +146,9 @@ static int drop_names(json_t *names, const struct dropping *dropping, bool *ret_
 }
 
 static int refuse_if_used(const struct dropping *dropping, struct error **err) {
-    OWN_JSON holders = store_holders(dropping->store, dropping->digest, err);
-    if (!holders)
-        return -1;
-    bool needed = list_has(dropping->needed, dropping->digest);
-    if (json_array_size(holders) == 0 && !needed)
+    if (!list_has(dropping->needed, dropping->digest))
         return 0;
-    const char *holder = json_string_value(json_array_get(holders, 0));
-    error_set(err, ERROR_BUSY, "image %.19s is in use by %s%.100s", dropping->digest,
-              holder ? "" : "a run that is not over", holder ? holder : "");
+    error_set(err, ERROR_BUSY, "image %.19s is in use by a run that is not over", dropping->digest);
     return error_hint(err, "wait until its runs are over, or cancel them; \"glovebox runs\" lists "
                            "them");
 }
@@ -191,11 +186,7 @@ static int drop_unnamed(json_t *index, void *context, struct error **err) {
     const char *digest;
     void *next;
     json_object_foreach_safe(images, next, digest, record) {
-        OWN_JSON holders = store_holders(dropping->store, digest, err);
-        if (!holders)
-            return -1;
-        if (has_name(index, digest) || json_array_size(holders) > 0 ||
-            list_has(dropping->needed, digest))
+        if (has_name(index, digest) || list_has(dropping->needed, digest))
             continue;
         dropping->report->images++;
         if (json_object_del(images, digest) < 0)
@@ -223,8 +214,12 @@ static int drop(struct dropping *dropping,
     struct image_store *store = dropping->store;
     if (store_lock(store, STORE_DROPPING, err) < 0)
         return -1;
-    int bad = dropping->dry_run ? count(dropping, change, err)
-                                : store_change(store, change, dropping, err);
+    /* Under the lock: a run that is being made has been written down by now, or finds none. */
+    OWN_JSON needed = dropping->needs->list(dropping->needs->context, err);
+    dropping->needed = needed;
+    int bad = !needed             ? -1
+              : dropping->dry_run ? count(dropping, change, err)
+                                  : store_change(store, change, dropping, err);
     if (!bad)
         bad = store_sweep(store, dropping->dry_run, &dropping->report->bytes, err);
     if (dropping->dry_run) {
@@ -235,7 +230,7 @@ static int drop(struct dropping *dropping,
     return bad;
 }
 
-int image_remove(struct image_store *store, const char *reference, const json_t *needed,
+int image_remove(struct image_store *store, const char *reference, const struct image_needs *needs,
                  bool dry_run, struct image_gc_report *ret, struct error **err) {
     const char *digest = NULL;
     OWN_STRING name = NULL;
@@ -248,15 +243,15 @@ int image_remove(struct image_store *store, const char *reference, const json_t 
     bool by_name = json_object_get(json_object_get(store->index, "names"), name) != NULL;
     if (!kept)
         return error_set_memory(err);
-    struct dropping dropping = {store, needed, kept, by_name ? name : NULL, dry_run, ret};
+    struct dropping dropping = {store, needs, NULL, kept, by_name ? name : NULL, dry_run, ret};
     return drop(&dropping, drop_one, err);
 }
 
-int image_gc(struct image_store *store, const json_t *needed, bool dry_run,
+int image_gc(struct image_store *store, const struct image_needs *needs, bool dry_run,
              struct image_gc_report *ret, struct error **err) {
     *ret = (struct image_gc_report){0};
     if (store->directory < 0)
         return 0;
-    struct dropping dropping = {store, needed, NULL, NULL, dry_run, ret};
+    struct dropping dropping = {store, needs, NULL, NULL, NULL, dry_run, ret};
     return drop(&dropping, drop_unnamed, err);
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PROBLEMS_MAXIMUM 100 /* that are told, of each image */
@@ -16,6 +17,8 @@ struct verification {
     int64_t problem_count;
     uint64_t done;
     bool blobs_are_good;
+    uid_t owner;    /* of the store, and of all that is unpacked in it */
+    size_t foreign; /* files of others */
     /* the list, read beside the walk */
     FILE *list;
     char *line; /* of the list, not yet met; NULL: at its end */
@@ -150,6 +153,7 @@ static int visit(const struct tree_entry *entry, void *context, enum tree_verdic
     struct verification *verification = context;
     if (root_line(entry, &verification->found, err) < 0)
         return -1;
+    verification->foreign += entry->status->st_uid != verification->owner;
     verification->done += S_ISREG(entry->status->st_mode) ? (uint64_t)entry->status->st_size : 0;
     if (verification->options->progress)
         verification->options->progress(verification->options->context, "verified",
@@ -163,6 +167,17 @@ static int visit(const struct tree_entry *entry, void *context, enum tree_verdic
         add_problem(verification, err, "%s %s", path, difference(verification->line, line)) < 0)
         return -1;
     return next_line(verification, err);
+}
+
+/* A task cannot read, or not write, what is not its owner's. */
+static int tell_foreign(struct verification *verification, struct error **err) {
+    size_t count = verification->foreign;
+    if (!count)
+        return 0;
+    return add_problem(verification, err,
+                       "%zu of its files %s not of the owner of this home, as an older version "
+                       "unpacked it: `glovebox image verify --repair`, or remove and load it anew",
+                       count, count == 1 ? "is" : "are");
 }
 
 static int check_root(struct verification *verification, const char *digest, struct error **err) {
@@ -182,9 +197,13 @@ static int check_root(struct verification *verification, const char *digest, str
         file_close(&fd);
         return error_set_memory(err);
     }
+    struct stat status;
+    if (fstat(store->directory, &status) == 0)
+        verification->owner = status.st_uid;
     int bad = next_line(verification, err);
     bad = bad ? bad : tree_walk(store->directory, rootfs, visit, verification, err);
     bad = bad ? bad : pass(verification, NULL, err);
+    bad = bad ? bad : tell_foreign(verification, err);
     free(verification->line);
     verification->line = NULL;
     (void)fclose(verification->list);
@@ -217,17 +236,8 @@ static int unpack_anew(struct verification *verification, const char *digest, st
 
 /* 1: repaired, 0: it could not be. */
 static int repair(struct verification *verification, const char *digest, struct error **err) {
-    struct image_store *store = verification->store;
-    OWN_JSON holders = store_holders(store, digest, err);
-    if (!holders)
-        return -1;
     if (!verification->blobs_are_good)
         return 0;
-    if (json_array_size(holders) > 0) {
-        error_set(err, ERROR_BUSY, "image %.19s is in use by %.100s: it cannot be repaired now",
-                  digest, json_string_value(json_array_get(holders, 0)));
-        return error_hint(err, "wait until its runs are over, or cancel them");
-    }
     return unpack_anew(verification, digest, err) < 0 ? -1 : 1;
 }
 

@@ -4,9 +4,6 @@
 
 #include <math.h>
 
-#define INCOMING "/share/incoming"
-#define OUTGOING "/share/outgoing"
-
 bool is_chris_plugin(const struct node *document) {
     return node_get(document, "selfexec") && node_get(document, "parameters") &&
            node_get(document, "dock_image");
@@ -119,6 +116,27 @@ static struct node *argument_word(struct loader *loader, const struct plugin_use
     return new_text(loader, parameter, text);
 }
 
+/* What a plugin joins stands fast: it is part of the pipeline's shape. Who is joined is told by the
+ * names of the steps, as ChRIS tells its numbers. */
+static void push_join_argument(struct loader *loader, const struct plugin_use *use,
+                               const struct node *parameter, size_t type, const char *name,
+                               struct node *command) {
+    const struct node *value = plugin_value(use, name);
+    const struct node *action = node_get_value(parameter, "action");
+    bool unless = action && action->kind == NODE_STRING && text_equal(action->text, "store_false");
+    const char *flag = flag_of(loader, parameter);
+    if (type == TYPE_BOOLEAN) {
+        if ((value && value->kind == NODE_BOOLEAN && value->boolean) != unless)
+            push(command, new_text(loader, parameter, flag));
+        return;
+    }
+    const char *text = text_equal(name, "plugininstances") ? use->joined
+                       : value                             ? scalar_text(loader, value, name)
+                                                           : "";
+    push(command, new_text(loader, parameter, flag));
+    push(command, new_literal(loader, parameter, text));
+}
+
 static void add_parameters(struct loader *loader, const struct plugin_use *use, size_t type,
                            struct node *command, struct node **params) {
     const struct node *list = node_get_value(use->plugin, "parameters");
@@ -132,9 +150,11 @@ static void add_parameters(struct loader *loader, const struct plugin_use *use, 
         if (!is_name(name)) {
             node_error(&loader->trouble, parameter, NULL,
                        "`%.100s` cannot be the name of a parameter", name);
+        } else if (is_join_parameter(use->plugin, name)) {
+            push_join_argument(loader, use, parameter, type, name, command);
         } else if (type == TYPE_PATH) {
             push(command, new_text(loader, parameter, flag_of(loader, parameter)));
-            push(command, new_text(loader, parameter, INCOMING));
+            push(command, new_text(loader, parameter, PLUGIN_INCOMING));
         } else {
             push(command, argument_word(loader, use, parameter, type, name));
             put(loader, params, loader_format(loader, "%s%s", use->prefix, name),
@@ -163,8 +183,8 @@ static struct node *make_command(struct loader *loader, const struct plugin_use 
     for (size_t type = 0; type < ARRAY_SIZE(types); type++)
         add_parameters(loader, use, type, command, params);
     if (text_equal(plugin_type(use->plugin), "ds"))
-        push(command, new_text(loader, use->plugin, INCOMING));
-    push(command, new_text(loader, use->plugin, OUTGOING));
+        push(command, new_text(loader, use->plugin, PLUGIN_INCOMING));
+    push(command, new_text(loader, use->plugin, PLUGIN_OUTGOING));
     return command;
 }
 
@@ -299,8 +319,8 @@ struct node *plugin_step(struct loader *loader, const struct plugin_use *use,
     put(loader, &step, "entrypoint", make_entrypoint(loader, plugin));
     put(loader, &step, "command", make_command(loader, use, params));
     if (use->from)
-        push(mounts, make_mount(loader, use->place, "incoming", INCOMING, use->from));
-    push(mounts, make_mount(loader, use->place, "outgoing", OUTGOING, NULL));
+        push(mounts, make_mount(loader, use->place, "incoming", PLUGIN_INCOMING, use->from));
+    push(mounts, make_mount(loader, use->place, "outgoing", PLUGIN_OUTGOING, NULL));
     put(loader, &step, "mounts", mounts);
     put(loader, &step, "writable_root", new_word(loader, use->place, "true")); /* as in Docker */
     put_limits(loader, use, &step);
@@ -332,7 +352,7 @@ struct node *translate_chris_plugin(struct loader *loader, const struct node *do
     size_t errors = loader->trouble.diagnostics->errors;
     const char *name = key_text(loader, document, "name");
     const char *title = key_text(loader, document, "title");
-    bool reads = plugin_reads(loader, document);
+    bool reads = plugin_reads(loader, document), joins = text_equal(plugin_type(document), "ts");
     struct plugin_use use = {.plugin = document,
                              .place = document,
                              .id = "plugin",
@@ -342,14 +362,17 @@ struct node *translate_chris_plugin(struct loader *loader, const struct node *do
                              .prefix = "",
                              .from = reads ? "inputs.incoming" : NULL};
     struct node *made = new_mapping(loader, document), *params = new_mapping(loader, document);
-    struct node *steps = new_list(loader, document, 1), *outputs = new_mapping(loader, document);
-    if (text_equal(plugin_type(document), "ts")) {
-        node_error(&loader->trouble, document, "run the pipeline that it is part of",
-                   "a plugin of type ts joins the results of others: alone it has nothing to join");
-        return NULL;
-    }
-    push(steps, plugin_step(loader, &use, &params));
-    put_text(loader, &outputs, "outgoing", document, "plugin/outgoing");
+    struct node *steps = new_list(loader, document, JOIN_STEPS);
+    struct node *outputs = new_mapping(loader, document);
+    struct plugin_join join = {.use = use,
+                               .incoming = "plugin-incoming",
+                               .outgoing = "plugin-outgoing",
+                               .in = joins ? new_mapping(loader, document) : NULL};
+    if (joins)
+        push_join_steps(loader, &join, steps, &params);
+    else
+        push(steps, plugin_step(loader, &use, &params));
+    put_text(loader, &outputs, "outgoing", document, joins ? join.outgoing : "plugin/outgoing");
     if (name)
         put_text(loader, &made, "name", document, name);
     put(loader, &made, "version", node_get_value(document, "version"));

@@ -10,7 +10,8 @@
 struct plugin_node {
     const struct node *node, *plugin, *defaults;
     const char *title, *id;
-    size_t previous; /* SIZE_MAX: the root */
+    size_t previous;         /* SIZE_MAX: the root */
+    struct plugin_join join; /* of one that joins */
     bool has_children;
 };
 
@@ -22,6 +23,10 @@ struct tree {
 
 bool is_chris_pipeline(const struct node *document) {
     return node_get(document, "plugin_tree");
+}
+
+static bool is_join(const struct plugin_node *one) {
+    return one->plugin && text_equal(plugin_type(one->plugin), "ts");
 }
 
 /* ---------------------------------------------------------------------- descriptors */
@@ -114,9 +119,13 @@ static bool is_free(const struct tree *tree, const char *id) {
     for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
         if (text_equal(reserved[i], id))
             return false;
-    for (size_t i = 0; i < tree->count; i++)
-        if (tree->nodes[i].id && text_equal(tree->nodes[i].id, id))
-            return false;
+    for (size_t i = 0; i < tree->count; i++) {
+        const struct plugin_node *node = &tree->nodes[i];
+        const char *taken[] = {node->id, node->join.incoming, node->join.outgoing};
+        for (size_t k = 0; k < ARRAY_SIZE(taken); k++)
+            if (taken[k] && text_equal(taken[k], id))
+                return false;
+    }
     return is_name(id);
 }
 
@@ -172,17 +181,16 @@ static const struct node *read_defaults(struct loader *loader, const struct node
 #define PARAMETERS_MAXIMUM 500
 
 static void check_defaults(struct loader *loader, const struct plugin_node *one) {
-    static const char *const joins[] = {"plugininstances", "filter", "groupByInstance"};
     const struct node *list = node_get_value(one->plugin, "parameters");
-    const char *names[PARAMETERS_MAXIMUM + ARRAY_SIZE(joins)];
+    const char *names[PARAMETERS_MAXIMUM + ARRAY_SIZE(plugin_join_parameters)];
     size_t count = 0;
     for (size_t i = 0; list && i < list->count && count < PARAMETERS_MAXIMUM; i++) {
         const struct node *name = node_get_value(list->values[i], "name");
         if (name && name->kind == NODE_STRING)
             names[count++] = name->text;
     }
-    for (size_t i = 0; text_equal(plugin_type(one->plugin), "ts") && i < ARRAY_SIZE(joins); i++)
-        names[count++] = joins[i];
+    for (size_t i = 0; is_join(one) && i < ARRAY_SIZE(plugin_join_parameters); i++)
+        names[count++] = plugin_join_parameters[i];
     for (size_t i = 0; one->defaults && i < one->defaults->count; i++) {
         const struct node *key = one->defaults->keys[i];
         bool known = false;
@@ -263,44 +271,30 @@ static void check_roots(struct tree *tree, const struct node *list) {
 
 /* ---------------------------------------------------------------------------- joins */
 
-static bool is_join(const struct plugin_node *one) {
-    return one->plugin && text_equal(plugin_type(one->plugin), "ts");
-}
-
 static const char *outputs_of(struct loader *loader, const struct plugin_node *one) {
-    return is_join(one) ? one->id : loader_format(loader, "%s/outgoing", one->id);
+    return is_join(one) ? one->join.outgoing : loader_format(loader, "%s/outgoing", one->id);
 }
 
-static const char *default_text(struct loader *loader, const struct plugin_node *one,
-                                const char *name) {
-    const struct node *value = one->defaults ? node_get_value(one->defaults, name) : NULL;
-    return value ? scalar_text(loader, value, name) : NULL;
-}
-
-/* For messages. */
-static const struct node *place_of(const struct plugin_node *one, const char *name) {
-    const struct node *value = one->defaults ? node_get_value(one->defaults, name) : NULL;
-    return value ? value : one->node;
-}
-
-static void push_option(struct loader *loader, struct node *list, const struct node *place,
-                        const char *option, const char *value) {
-    push(list, new_text(loader, place, option));
-    push(list, new_text(loader, place, loader_format(loader, "%s", value)));
-}
-
-static size_t count_items(const char *text) {
-    size_t count = *text != '\0';
-    for (; *text; text++)
-        count += *text == ',';
-    return count;
+/* Its own steps have names, too, which no node may have. */
+static void name_join(struct tree *tree, struct plugin_node *one) {
+    struct loader *loader = tree->loader;
+    one->join.use = (struct plugin_use){.plugin = one->plugin,
+                                        .place = one->node,
+                                        .defaults = one->defaults,
+                                        .id = one->id,
+                                        .title = one->title,
+                                        .prefix = loader_format(loader, "%s.", one->id)};
+    one->join.outgoing = one->id;
+    if (plugin_is_only_join(one->plugin))
+        return;
+    one->join.incoming = id_of(tree, loader_format(loader, "%s incoming", one->id));
+    one->join.outgoing = id_of(tree, loader_format(loader, "%s outgoing", one->id));
 }
 
 /* "TITLE,TITLE" -> inputs of the step, and their ids in this order. */
-static void join_inputs(struct tree *tree, const struct plugin_node *one, const char *titles,
-                        struct node **in, struct buffer *order) {
+static void find_joined(struct tree *tree, const struct plugin_node *one, const char *titles,
+                        struct plugin_join *join, struct buffer *order) {
     struct loader *loader = tree->loader;
-    const struct node *place = place_of(one, "plugininstances");
     for (const char *at = titles; *at;) {
         size_t blank = strspn(at, " \t"), size = strcspn(at, ",");
         const char *title =
@@ -308,56 +302,44 @@ static void join_inputs(struct tree *tree, const struct plugin_node *one, const 
         size_t other = find_title(tree, title);
         at += size + (at[size] == ',');
         if (other == SIZE_MAX || &tree->nodes[other] == one) {
-            node_error(&loader->trouble, place, "plugininstances: TITLE,TITLE",
+            node_error(&loader->trouble, plugin_value_place(&join->use, "plugininstances"),
+                       "plugininstances: TITLE,TITLE",
                        "it joins `%.100s`, which is no other node's title", title);
             continue;
         }
         tree->nodes[other].has_children = true;
-        put_text(loader, in, tree->nodes[other].id, one->node,
+        put_text(loader, &join->in, tree->nodes[other].id, one->node,
                  outputs_of(loader, &tree->nodes[other]));
         buffer_format(order, "%s%s", order->size ? "," : "", tree->nodes[other].id);
     }
 }
 
-/* A plugin of type ts: ChRIS itself copies what it joins; so does a tool here. */
-static struct node *join_step(struct tree *tree, const struct plugin_node *one) {
+static void push_join(struct tree *tree, const struct plugin_node *one, struct node *steps,
+                      struct node **params) {
     struct loader *loader = tree->loader;
-    struct node *step = new_mapping(loader, one->node), *in = new_mapping(loader, one->node);
-    struct node *arguments = new_list(loader, one->node, 8);
-    const char *titles = default_text(loader, one, "plugininstances");
-    const char *filter = default_text(loader, one, "filter");
-    const struct node *group =
-        one->defaults ? node_get_value(one->defaults, "groupByInstance") : NULL;
+    struct plugin_join join = one->join;
+    const char *titles = plugin_text(loader, &join.use, "plugininstances");
     OWN_BUFFER order = {0};
+    join.in = new_mapping(loader, one->node);
     if (!titles || !*titles)
-        titles = one->previous != SIZE_MAX ? tree->nodes[one->previous].title : "";
-    join_inputs(tree, one, titles, &in, &order);
-    loader->trouble.no_memory = loader->trouble.no_memory || order.failed;
-    if (loader->trouble.no_memory)
-        return NULL;
-    push_option(loader, arguments, one->node, "--sources", buffer_text(&order));
-    if (filter && *filter && count_items(filter) != count_items(buffer_text(&order)))
-        node_error(&loader->trouble, place_of(one, "filter"), "filter: REGEX,REGEX",
-                   "`filter` has not as many parts as nodes are joined");
-    if (filter && *filter)
-        push_option(loader, arguments, one->node, "--filters", filter);
-    if (group && group->kind == NODE_BOOLEAN && group->boolean)
-        push(arguments, new_text(loader, one->node, "--by-source"));
-    put_text(loader, &step, "id", one->node, one->id);
-    put_text(loader, &step, "title", one->node, one->title);
-    put_text(loader, &step, "tool", one->node, "file-join");
-    put(loader, &step, "args", arguments);
-    put(loader, &step, "in", in);
-    return step;
+        titles = one->previous != SIZE_MAX ? tree->nodes[one->previous].title : NULL;
+    if (titles) {
+        find_joined(tree, one, titles, &join, &order);
+        loader->trouble.no_memory = loader->trouble.no_memory || order.failed;
+        join.order = loader_take(loader, &order);
+    }
+    push_join_steps(loader, &join, steps, params);
 }
 
 /* -------------------------------------------------------------------------- the whole */
 
-static struct node *make_step(struct tree *tree, const struct plugin_node *one,
-                              struct node **params) {
+static void push_steps(struct tree *tree, const struct plugin_node *one, struct node *steps,
+                       struct node **params) {
     struct loader *loader = tree->loader;
-    if (is_join(one))
-        return join_step(tree, one);
+    if (is_join(one)) {
+        push_join(tree, one, steps, params);
+        return;
+    }
     struct plugin_use use = {.plugin = one->plugin,
                              .place = one->node,
                              .defaults = one->defaults,
@@ -368,7 +350,7 @@ static struct node *make_step(struct tree *tree, const struct plugin_node *one,
         use.from = outputs_of(loader, &tree->nodes[one->previous]);
     else if (plugin_reads(loader, one->plugin))
         use.from = "inputs.incoming";
-    return plugin_step(loader, &use, params);
+    push(steps, plugin_step(loader, &use, params));
 }
 
 /* `plugin_tree` is a list, or in JSON the text of one. */
@@ -394,12 +376,12 @@ static const struct node *read_list(struct loader *loader, const struct node *do
 static struct node *make_document(struct tree *tree, const struct node *document) {
     struct loader *loader = tree->loader;
     struct node *made = new_mapping(loader, document), *params = new_mapping(loader, document);
-    struct node *steps = new_list(loader, document, tree->count);
+    struct node *steps = new_list(loader, document, JOIN_STEPS * tree->count);
     struct node *outputs = new_mapping(loader, document);
     bool reads = false;
     for (size_t i = 0; i < tree->count; i++) {
-        push(steps, make_step(tree, &tree->nodes[i], &params));
-        reads = reads || (tree->nodes[i].previous == SIZE_MAX && !is_join(&tree->nodes[i]) &&
+        push_steps(tree, &tree->nodes[i], steps, &params);
+        reads = reads || (tree->nodes[i].previous == SIZE_MAX &&
                           plugin_reads(loader, tree->nodes[i].plugin));
     }
     for (size_t i = 0; i < tree->count; i++)
@@ -422,8 +404,11 @@ struct node *translate_chris_pipeline(struct loader *loader, const struct node *
         read_node(&tree, list->values[i]);
     if (loader->trouble.diagnostics->errors > errors)
         return NULL;
-    for (size_t i = 0; i < tree.count; i++)
+    for (size_t i = 0; i < tree.count; i++) {
         read_previous(&tree, i);
+        if (is_join(&tree.nodes[i]))
+            name_join(&tree, &tree.nodes[i]);
+    }
     check_roots(&tree, list);
     if (loader->trouble.diagnostics->errors > errors)
         return NULL;

@@ -23,6 +23,12 @@ struct node *new_text(struct loader *loader, const struct node *place, const cha
     return node;
 }
 
+struct node *new_literal(struct loader *loader, const struct node *place, const char *text) {
+    OWN_STRING escaped = text ? template_escape(text) : NULL;
+    loader->trouble.no_memory = loader->trouble.no_memory || (text && !escaped);
+    return new_text(loader, place, escaped);
+}
+
 /* A plain scalar: "true", "12" and the like have their types. */
 struct node *new_word(struct loader *loader, const struct node *place, const char *text) {
     struct node *node = new_text(loader, place, text);

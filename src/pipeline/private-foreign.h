@@ -13,6 +13,8 @@
 struct node *new_mapping(struct loader *loader, const struct node *place);
 struct node *new_list(struct loader *loader, const struct node *place, size_t room);
 struct node *new_text(struct loader *loader, const struct node *place, const char *text);
+/* Of a text that may hold "${", which means nothing there. */
+struct node *new_literal(struct loader *loader, const struct node *place, const char *text);
 struct node *new_word(struct loader *loader, const struct node *place, const char *text);
 void put(struct loader *loader, struct node **mapping, const char *key, struct node *value);
 void put_text(struct loader *loader, struct node **mapping, const char *key,

@@ -112,9 +112,7 @@ char *template_escape(const char *text) {
             buffer_append_char(&out, '$');
         buffer_append_char(&out, *at);
     }
-    if (!out.data)
-        buffer_append(&out, "");
-    return out.size ? buffer_take(&out, NULL) : memory_copy_string("");
+    return buffer_take(&out, NULL);
 }
 
 /* ----------------------------------------------------------------------- expand */

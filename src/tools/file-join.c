@@ -1,7 +1,6 @@
 /* glovebox tool file-join: files of several folders in one. */
 #include "tools/private-tools.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <regex.h>
 #include <sys/stat.h>
@@ -45,9 +44,8 @@ static int copy_entry(const struct tree_entry *entry, void *context, enum tree_v
         return error_set_memory(err);
     if (parent && directory_make(self->output, parent, 0755, err) < 0)
         return -1;
-    /* A later source's file replaces an earlier one's, as in ChRIS. */
-    if (unlinkat(self->output, path, 0) < 0 && errno != ENOENT)
-        return error_set_errno(err, errno, "cannot replace a file");
+    if (file_exists(self->output, path)) /* an earlier source's is kept, as in ChRIS */
+        return 0;
     self->files++;
     return file_copy(entry->directory, entry->name, self->output, path,
                      entry->status->st_mode & 0777, err);
@@ -145,7 +143,7 @@ const struct tool tool_file_join = {
     .input = "a folder with a folder for each source",
     .output = "the files of all of them",
     .help = "Copies what the sources hold into one folder, as plugins of type ts do in ChRIS. "
-            "Where two sources have a file of the same name, the later one's is kept.",
+            "Where two sources have a file of the same name, the earlier one's is kept.",
     .options = options,
     .option_count = ARRAY_SIZE(options),
     .run = run,

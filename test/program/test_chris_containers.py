@@ -85,3 +85,87 @@ def test_a_tree_of_plugins_runs(chris):
     said = chris.glovebox('run', path, '-i', 'incoming=%s' % chris.scans, '-p', 'second.level=3',
                           status=3).stderr
     assert 'is not one of: 1, 2' in said
+
+
+JOINING = '''
+name: gathers
+plugin_tree:
+  - {title: root, plugin: pl-mark v1.2.0, previous: ~,
+     plugin_parameter_defaults: {where: /data, prefix: ""}}
+  - {title: second, plugin: pl-mark v1.2.0, previous: root,
+     plugin_parameter_defaults: {where: /data, prefix: "s-"}}
+  - {title: The join, plugin: pl-gather v0.3.0, previous: root, cpu_limit: 1000m,
+     plugin_parameter_defaults: {plugininstances: "root,second", level: 2%s}}
+  - {title: last, plugin: pl-mark v1.2.0, previous: The join,
+     plugin_parameter_defaults: {where: /data, prefix: "l-"}}
+'''
+
+
+@pytest.fixture
+def joining(chris):
+    chris.load('chris-join')
+    for image in IMAGE, 'example/pl-gather:0.3.0':
+        chris.glovebox('image', 'plugin', image, '--save', 'plugins')
+    (chris.scans / 'called-by').write_text('of the root')
+    return chris
+
+
+def run_joining(lab, more, *options):
+    lab.run_file(lab.glovebox.pipeline(JOINING % more), '-i', 'incoming=%s' % lab.scans, '-o',
+                 'out', *options)
+    return lab.folder / 'out' / 'last'
+
+
+def test_a_plugin_that_joins_runs(joining):
+    """It finds what its parents left, through their filters. What it wrote itself goes before
+    what it found; the first parent's before the second's."""
+    out = run_joining(joining, r", filter: 'dcm$|by$,\.dcm$|called$'")
+    assert set(joining.states().values()) == {'succeeded'}
+    assert joining.output('The-join', 'outgoing/called').splitlines() == [
+        '--plugininstances', 'root,second', '--filter', r'dcm$|by$,\.dcm$|called$', '--level', '2',
+        '/share/outgoing']
+    assert joining.output('The-join', 'outgoing/seen').splitlines() == [
+        './called', './called-by', './one.dcm', './s-one.dcm', './s-two.dcm', './two.dcm']
+    assert joining.output('The-join-incoming', 'called').startswith('--where')
+    assert sorted(path.name for path in out.iterdir()) == ['called'] + [
+        'l-' + name for name in ('called-by', 'one.dcm', 's-one.dcm', 's-two.dcm', 'seen',
+                                 'two.dcm')]
+    assert (out / 'l-called-by').read_text() == 'gathered\n'
+    assert joining.record()['The-join']['attempts'][0]['box']['cpus'] == 1.0
+
+
+def test_a_plugin_that_joins_keeps_parents_apart(joining):
+    run_joining(joining, ', groupByInstance: true')
+    assert joining.output('The-join', 'outgoing/called').splitlines()[-4:] == [
+        '--level', '2', '--groupByInstance', '/share/outgoing']
+    seen = joining.output('The-join', 'outgoing/seen').splitlines()
+    assert './root/one.dcm' in seen and './second/s-one.dcm' in seen
+
+
+def test_a_plugin_that_joins_may_find_and_leave_nothing(joining):
+    out = run_joining(joining, ", silent: true, filter: '^none$,^none$'")
+    assert joining.states()['last'] == 'succeeded'
+    assert sorted(path.name for path in out.iterdir()) == ['called']
+
+
+def test_parameters_of_a_plugin_that_joins_are_checked(joining):
+    said = joining.glovebox('run', joining.glovebox.pipeline(JOINING % ''), '-i',
+                            'incoming=%s' % joining.scans, '-p', 'The-join.level=3',
+                            status=3).stderr
+    assert 'is not one of: 1, 2' in said
+    said = joining.glovebox('check', joining.glovebox.pipeline(
+        JOINING % ", groupByInstance: perhaps, filter: 'a,(', silnt: true"), status=3).stderr
+    assert 'the plugin has no parameter `silnt`' in said
+    said = joining.glovebox('check', joining.glovebox.pipeline(
+        JOINING % ", groupByInstance: perhaps, filter: 'a,('"), status=3).stderr
+    assert '`groupByInstance` is true or false' in said
+    assert '`(` is not a regular expression' in said
+
+
+def test_a_plugin_that_joins_runs_alone(joining):
+    joining.run_file('plugins/pl-gather-0.3.0.json', '-i', 'incoming=%s' % joining.scans, '-o',
+                     'out')
+    out = joining.folder / 'out' / 'outgoing'
+    assert sorted(path.name for path in out.iterdir()) == [
+        'called', 'called-by', 'one.dcm', 'seen', 'two.dcm']
+    assert (out / 'called-by').read_text() == 'gathered\n'

@@ -104,3 +104,41 @@ steps:
     assert lab.states() == {'one@f': 'succeeded', 'one@out': 'failed', 'whole': 'failed'}
     assert lab.tasks()['one@out']['cause'] == 'policy'
     assert_kept(lab)
+
+
+LINKS = """
+name: links
+inputs: {data: {}}
+outputs: {all: guest}
+steps:
+  - id: guest
+    foreach: inputs.data/*
+    command: cd /out; mkdir d; echo x > d/f; ln -s d/f in; ln -s ../d/f d/too; ln -s ../f d/up;
+             ln -s ../../f d/out; ln -s /out/d/f absolute
+  - {id: joined, in: guest, command: "ls -R ${in}"}
+"""
+
+
+def test_links_that_are_left_out_are_told(lab):
+    """Two of five in each of two tasks: once, with their number, and without a partition's name."""
+    data = lab.data({'anna': '1', 'bert': '2'})
+    lab.run(LINKS, '-i', 'data=%s' % data)
+    [warning] = lab.glovebox('status', 'last', '--json').json['warnings']
+    assert warning['message'].startswith(
+        'step guest: 4 symbolic links in what it left lead outside, and are left out')
+    assert 'anna' not in str(warning)
+    assert warning['message'] in lab.last.stderr
+    assert warning['message'] in lab.glovebox('status', 'last').stdout
+    out = lab.folder_of() / 'outputs' / 'all' / 'anna'
+    links = sorted(str(path.relative_to(out)) for path in out.rglob('*') if path.is_symlink())
+    assert links == ['d/too', 'd/up', 'in']
+
+
+def test_links_of_a_review_that_are_left_out_are_told(lab):
+    lab.run('name: review\nsteps: [{id: look, type: manual_review, out: [note]}]\n', status=4)
+    [review] = (lab.home / 'runs').glob('*/review/look/*/out')
+    (review / 'away').symlink_to('/etc/hostname')
+    (review / 'note').write_text('fine')
+    lab.glovebox('resume', 'last')
+    [warning] = lab.glovebox('status', 'last', '--json').json['warnings']
+    assert warning['message'].startswith('step look: 1 symbolic link in what it left leads outside')

@@ -1,10 +1,12 @@
 """glovebox image: what comes in, what is kept, what is refused."""
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
+import sqlite3
 import stat
 import subprocess
 import time
@@ -166,6 +168,27 @@ def test_verify(glovebox):
     assert glovebox('image', 'verify').stdout.endswith(' good\n')
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can give files away')
+def test_files_of_another_owner_are_noticed(glovebox):
+    """As versions of long ago unpacked images: with the owners that the archive names."""
+    glovebox('image', 'load', small(glovebox.folder / 'image.tar'))
+    word = root_of(glovebox, 'example/small:1') / 'etc/word'
+    listed = next(store(glovebox).glob('roots/*/list'))
+    os.chown(word, 1000, 0)
+    lines = listed.read_text().splitlines()
+    [number] = [i for i, line in enumerate(lines) if line.endswith('/word')]
+    words = lines[number].split(' ')
+    words[2] = '1000'
+    lines[number] = ' '.join(words)
+    listed.write_text('\n'.join(lines) + '\n')
+    [one] = glovebox('image', 'verify', '--json', status=1).json
+    assert one['problems'] == ['1 of its files is not of the owner of this home, as an older version unpacked it: '
+                               '`glovebox image verify --repair`, or remove and load it anew']
+    glovebox('image', 'verify', '--repair')
+    assert word.stat().st_uid == 0
+    glovebox('image', 'verify')
+
+
 def test_remove(glovebox):
     path = small(glovebox.folder / 'image.tar')
     digest = glovebox('image', 'load', '--json', path).json[0]['digest']
@@ -174,12 +197,6 @@ def test_remove(glovebox):
     assert glovebox('image', 'remove', '--json', 'second').json == {
         'dry_run': False, 'names': 1, 'images': 0, 'bytes': 0}
     assert 'there is no image' in glovebox('image', 'remove', 'second', status=1).stderr
-    (store(glovebox) / 'holds' / '=run-1').write_text(digest)
-    assert glovebox('image', 'list').stdout.rstrip().endswith('in use')
-    for name in ('example/small:1', digest):
-        assert 'in use by run-1' in glovebox('image', 'remove', name, status=1).stderr
-    assert len(glovebox('image', 'list', '--json').json) == 1
-    (store(glovebox) / 'holds' / '=run-1').unlink()
     dropped = glovebox('image', 'remove', '--json', digest).json
     assert dropped['images'] == 1 and dropped['names'] == 1 and dropped['bytes'] > 0
     assert os.listdir(store(glovebox) / 'roots') == os.listdir(store(glovebox) / 'blobs/sha256') == []
@@ -361,6 +378,39 @@ def test_a_digest_does_not_go_round_the_policy(glovebox, rules, word):
         glovebox('run', glovebox.pipeline(CONTAINER % name))
 
 
+def put_blob(folder, document):
+    """Writes a document of an OCI folder; what describes it."""
+    data = json.dumps(document).encode()
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / 'blobs/sha256' / digest).write_bytes(data)
+    return {'mediaType': 'application/vnd.oci.image.index.v1+json', 'digest': 'sha256:' + digest, 'size': len(data)}
+
+
+def test_every_index_of_an_image_counts(glovebox):
+    """Chosen from two indexes, it is what either of them means, and its own digest."""
+    folder = glovebox.folder / 'image'
+    build_archive(folder, 'ex/usr:1', form='oci-dir')
+    listed = json.loads((folder / 'index.json').read_text())
+    [manifest] = listed['manifests']
+    names = manifest.pop('annotations')
+    digests = [manifest['digest']]
+    for number in '12':
+        inner = put_blob(folder, {'schemaVersion': 2, 'manifests': [manifest], 'annotations': {'number': number},
+                                  'mediaType': 'application/vnd.oci.image.index.v1+json'})
+        (folder / 'index.json').write_text(json.dumps(dict(listed, manifests=[dict(inner, annotations=names)])))
+        glovebox('image', 'load', folder)
+        digests.append(inner['digest'])
+    assert set(glovebox('image', 'show', '--json', 'ex/usr:1').json['indexes']) == set(digests[1:])
+    pipeline = glovebox.pipeline(CONTAINER % 'ex/usr:1')
+    for digest in digests:
+        policy(glovebox, deny=[digest])
+        assert 'images.deny' in glovebox('run', pipeline, status=3).stderr, digest
+        policy(glovebox, allow=[digest])
+        glovebox('run', pipeline)
+    policy(glovebox, allow=['sha256:' + 64 * '0'])
+    assert 'does not allow' in glovebox('run', pipeline, status=3).stderr
+
+
 def test_another_name_does_not_go_round_the_policy(glovebox):
     path = build_archive(glovebox.folder / 'image.tar', 'ex/usr:1')
     glovebox('image', 'load', path)
@@ -402,8 +452,11 @@ def test_a_run_that_is_not_over_keeps_its_image(glovebox):
                                  'needs: [look]}\n')
     glovebox('run', pipeline, status=4)
     assert glovebox('image', 'list', '--json').json[0]['in_use'] is True
-    done = glovebox('image', 'remove', 'example/tool:1', status=1)
-    assert 'in use by a run that is not over' in done.stderr
+    digest = glovebox('image', 'list', '--json').json[0]['digest']
+    assert glovebox('image', 'list').stdout.rstrip().endswith('in use')
+    for name in 'example/tool:1', digest:
+        done = glovebox('image', 'remove', name, status=1)
+        assert 'in use by a run that is not over' in done.stderr
     glovebox('image', 'load', build_archive(glovebox.folder / 'new.tar', 'example/tool:1', {'new': 'new'}))
     assert glovebox('image', 'gc', '--json').json['images'] == 0
     glovebox('cancel', 'last')
@@ -412,10 +465,19 @@ def test_a_run_that_is_not_over_keeps_its_image(glovebox):
 
 # ------------------------------------------------------------------ survival
 
-def kill_after(process, seconds):
-    time.sleep(seconds)
-    process.kill()
-    process.wait()
+def is_locked(path, how):
+    """Whether somebody has a lock on the file that leaves no room for one of this kind."""
+    with open(path, 'rb') as file:
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def waits_for_lock(pid):
+    return any(line.split()[1] == '->' and int(line.split()[5]) == pid
+               for line in pathlib.Path('/proc/locks').read_text().splitlines())
 
 
 def helpers(glovebox):
@@ -452,36 +514,51 @@ def test_killed_while_unpacking(glovebox):
         wait_until(lambda: any(store(glovebox).glob(pattern)))
         if 'rootfs' in pattern:
             assert any(b'umoci' in one for one in helpers(glovebox))
-        kill_after(process, 0)
+        process.kill()
+        process.wait()
         nothing_runs_on(glovebox)
         assert os.listdir(store(glovebox) / 'tmp') == [] and os.listdir(store(glovebox) / 'roots') == []
 
 
 @pytest.mark.slow
 def test_killed_at_any_moment(glovebox):
-    """The old or the new, never something between; and nothing is left."""
+    """The old or the new, never something between; and nothing is left. Whoever loads waits at its last step, for
+    the lock on the index that we have: so no moment is missed, however fast or slow it is."""
     path = build_archive(glovebox.folder / 'image.tar', 'example/big:1', {'big': {'zeros': 40 << 20}}, compress=False)
     glovebox('image', 'load', small(glovebox.folder / 'old.tar', 'example/old:1'))
-    began = time.monotonic()
-    glovebox('image', 'load', path)
-    whole = time.monotonic() - began
-    glovebox('image', 'remove', 'example/big:1')
-    seen = set()
-    for step in range(16):
-        kill_after(glovebox.start('image', 'load', path), whole * (step + 0.5) / 14)
+    place = store(glovebox)
+    blobs = len(os.listdir(place / 'blobs/sha256'))
+    at_the_end = waits_for_lock
+    moments = {
+        'it has the lock': lambda pid: is_locked(place / 'lock', fcntl.LOCK_EX),
+        'something is being made': lambda pid: os.listdir(place / 'tmp') or at_the_end(pid),
+        'another program works for it': lambda pid: helpers(glovebox)[1:] or at_the_end(pid),
+        'blobs have come': lambda pid: len(os.listdir(place / 'blobs/sha256')) > blobs or at_the_end(pid),
+        'it is unpacked': lambda pid: len(os.listdir(place / 'roots')) > 1 or at_the_end(pid),
+        'it is to be recorded': at_the_end,
+    }
+
+    def judge(names):
         nothing_runs_on(glovebox)
-        names = [one['reference'] for one in glovebox('image', 'list', '--json').json]
-        assert 'docker.io/example/old:1' in names
-        seen.add(len(names))
+        assert {one['reference'] for one in glovebox('image', 'list', '--json').json} == set(names)
         assert all(one['good'] for one in glovebox('image', 'verify', '--json').json)
-        if len(names) == 2:
-            glovebox('image', 'remove', 'example/big:1', status=None)
-    assert 1 in seen
-    assert os.listdir(store(glovebox) / 'tmp') == []
-    roots = [one for one in os.listdir(store(glovebox) / 'roots')]
-    assert len(roots) == len({one['digest'] for one in glovebox('image', 'list', '--json').json})
+
+    for moment, has_come in moments.items():
+        with open(place / 'index.lock', 'wb') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            loading = glovebox.start('image', 'load', path)
+            wait_until(lambda: has_come(loading.pid))  # pylint: disable=cell-var-from-loop
+            assert loading.poll() is None, moment
+            loading.kill()
+            loading.wait()
+        judge(['docker.io/example/old:1'])
+    loading = glovebox.start('image', 'load', path)
+    wait_until(lambda: 'example/big' in (place / 'index.json').read_text())
+    loading.kill()
+    loading.wait()
+    judge(['docker.io/example/big:1', 'docker.io/example/old:1'])
     glovebox('image', 'load', path)
-    glovebox('image', 'verify')
+    assert os.listdir(place / 'tmp') == [] and len(os.listdir(place / 'roots')) == 2
 
 
 def test_many_load_at_once(glovebox):
@@ -520,3 +597,45 @@ def test_without_root(glovebox, tmp_path):
     assert (root / 'closed/inside').stat().st_uid == 65534
     theirs('image', 'remove', 'example/bad:1', 'example/hello:1')
     assert os.listdir(home / 'home/images/roots') == []
+
+
+# -------------------------------------------------- between finding and writing down
+
+@pytest.fixture
+def pinned(glovebox):
+    """An image, and a pipeline of it that has run, so that the home has its database."""
+    glovebox('image', 'load', build_archive(glovebox.folder / 'image.tar', 'example/tool:1'))
+    glovebox.file = glovebox.pipeline(CONTAINER % 'example/tool:1')
+    glovebox('run', glovebox.file)
+    return glovebox
+
+
+def test_an_image_stays_while_a_run_of_it_is_being_made(pinned):
+    """The run has pinned it, and cannot be written down as long as we write."""
+    base = sqlite3.connect(str(next(pinned.home.glob('*.db'))), isolation_level=None)
+    base.execute('BEGIN IMMEDIATE')
+    run = pinned.start('run', pinned.file)
+    wait_until(lambda: is_locked(store(pinned) / 'lock', fcntl.LOCK_EX))
+    for command in (['remove', 'example/tool:1'], ['gc']):
+        assert 'just being added or dropped' in pinned('image', *command, status=1).stderr
+    base.execute('ROLLBACK')
+    base.close()
+    assert run.wait(60) == 0
+    pinned('image', 'remove', 'example/tool:1')
+
+
+def test_a_run_is_not_made_of_an_image_that_is_being_removed(pinned):
+    """Who is needed is asked for under the lock; a run that comes then finds no image."""
+    with open(store(pinned) / 'index.lock', 'wb') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        removing = pinned.start('image', 'remove', 'example/tool:1')
+        wait_until(lambda: waits_for_lock(removing.pid))
+        assert is_locked(store(pinned) / 'lock', fcntl.LOCK_SH)
+        run = pinned.start('run', pinned.file)
+        wait_until(lambda: waits_for_lock(run.pid))
+        assert len(pinned('runs', '--json').json) == 1
+    assert removing.wait(60) == 0
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode != 0 and 'there is no image docker.io/example/tool:1' in said or \
+        'there is no image example/tool:1' in said
+    assert len(pinned('runs', '--json').json) == 1

@@ -1,4 +1,5 @@
 """Reports to a MedPerf server: what leaves the site, when, and what becomes of it when it cannot."""
+import fcntl
 import json
 import os
 import pathlib
@@ -196,6 +197,19 @@ def test_a_run_that_is_left_is_interrupted(site):
     site.go()
     site.glovebox('resume', 'last')
     assert site.medperf.statuses()[-1] == 'finished'
+
+
+def test_who_looks_is_not_taken_for_who_drives(site):
+    """Else the last report of a run stays unsent when somebody asks at that moment who drives the home."""
+    running = site.start(*site.to)
+    wait_until(lambda: 'running' in site.medperf.statuses())
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    with open(site.lab.home / 'lock', 'rb') as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        assert 'nobody drives it' in site.glovebox('status', 'last').stdout
+        done = site.glovebox('report', 'last', '--dry-run').stdout
+        assert 'interrupted' in done, done
 
 
 def test_a_run_in_the_background_reports(site):

@@ -182,7 +182,10 @@ static void judge(const struct job *job, int status, bool out_of_memory, struct 
     const struct outcome *outcome = job->outcome;
     record->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     record->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    record->remark = job->remark ? job->remark : job->log_trimmed ? REMARK_LOG_TRIMMED : 0;
+    record->remark = job->remark        ? job->remark
+                     : job->log_cut     ? REMARK_LOG_CUT
+                     : job->log_trimmed ? REMARK_LOG_TRIMMED
+                                        : REMARK_NONE;
     bool starved = out_of_memory && outcome->stage == STAGE_RUNTIME;
     if (outcome->stage != STAGE_NONE && !starved &&
         (outcome->number || job->stop_cause == CAUSE_NONE)) {

@@ -58,6 +58,7 @@ struct job {
     pid_t pid;
     int log; /* kept open to watch its size */
     uint64_t log_maximum;
+    off_t log_size; /* at the last look */
     int64_t deadline; /* monotonic ms, INT64_MAX: none */
     int64_t kill_at;
     int64_t grace;
@@ -67,7 +68,7 @@ struct job {
     uid_t log_owner; /* given back at the end when it was lent to the task's user */
     gid_t log_group;
     int64_t note_at; /* when to write the process id down; a short job never needs it */
-    bool log_lent, log_trimmed, killed;
+    bool log_lent, log_trimmed, log_cut, killed;
     struct cgroup group;
     int network; /* the box's net namespace, -1: none of ours */
     struct {

@@ -12,6 +12,13 @@
  * (ext4 and XFS can), a hole is punched, which frees the space but keeps the length.
  */
 
+/*
+ * What a task may write to it may also shorten: by ftruncate(2), and `echo x >/dev/stderr` in a
+ * shell opens the file anew and empties it. Only a pipe would keep it from that, with a copy of all
+ * that is ever written and a keeper that every task waits for. So it is told: a log that is shorter
+ * than when it was last looked at was cut by its task.
+ */
+
 static const char marker[] = "\n[glovebox: the log passed its bound; a part was dropped here]\n";
 
 static void mark(const struct job *job, off_t at) {
@@ -30,6 +37,8 @@ int log_trim(struct job *job) {
     struct stat status;
     if (job->log < 0 || fstat(job->log, &status) < 0)
         return 0;
+    job->log_cut = job->log_cut || status.st_size < job->log_size;
+    job->log_size = status.st_size;
     /* Blocks, not length: a punched log stays long. */
     if ((uint64_t)status.st_blocks * 512 <= job->log_maximum ||
         (uint64_t)status.st_size <= job->log_maximum)
@@ -42,6 +51,7 @@ int log_trim(struct job *job) {
         return -1;
     job->log_trimmed = true;
     if (fallocate(job->log, FALLOC_FL_COLLAPSE_RANGE, head, size) == 0) {
+        job->log_size -= size;
         mark(job, head);
         return 0;
     }

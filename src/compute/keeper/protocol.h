@@ -104,7 +104,8 @@ enum remark {
     REMARK_LOG_TRIMMED,  /* the middle of the log was dropped */
     REMARK_MEMORY_LIMIT, /* out of memory: the job's own limit */
     REMARK_OUTPUT_SIZE,  /* cause OUTPUT: it left more bytes than it may */
-    REMARK_OUTPUT_FILES  /* or more files */
+    REMARK_OUTPUT_FILES, /* or more files */
+    REMARK_LOG_CUT       /* the job itself made its log shorter */
 };
 
 struct record {

@@ -205,6 +205,23 @@ TEST(logs_are_bounded) {
     bed_remove(&bed);
 }
 
+/* The keeper has looked at it once it has trimmed it. */
+TEST(a_log_that_its_task_cuts_is_told) {
+    struct bed bed;
+    REQUIRE(bed_make(&bed));
+    struct job job = bed_shell(&bed, "cutter",
+                               SHELL("head -c 1000000 /dev/zero | tr '\\0' x; "
+                                     "until grep -q passed /proc/$$/fd/1; do sleep 0.01; done; "
+                                     "echo after >/dev/stderr"));
+    job.log_maximum = 400000;
+    const struct report *report = bed_run(&bed, &job);
+    REQUIRE(report);
+    CHECK_INTEGER(report->cause, CAUSE_NONE);
+    CHECK(strstr(report->detail, "emptied its log itself"));
+    CHECK_TEXT(bed_log(&bed), "after\n");
+    bed_remove(&bed);
+}
+
 TEST(capacity) {
     struct bed bed;
     REQUIRE(bed_make(&bed));
