@@ -230,4 +230,13 @@ TEST(the_bound_of_processes_is_one_for_all_users) {
     bed_remove(&bed);
 }
 
-TAP_MAIN
+/* Who was given no ids can test nothing here; the ordinary user whom root's tests make has some. */
+int main(int argc, char **argv) {
+    struct oci_range range CLEANUP(oci_range_release) = {0};
+    OWN_ERROR missing = NULL;
+    if (geteuid() != 0 && !getenv("GLOVEBOX_TEST_RANGES") && oci_find_range(&range, &missing) < 0) {
+        printf("1..0 # SKIP %s\n", missing->message);
+        return 0;
+    }
+    return tap_run(argc, argv);
+}
