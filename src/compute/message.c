@@ -156,9 +156,10 @@ static void describe_stage(const struct record *record, struct buffer *ret) {
     const char *text = record->stage < ARRAY_SIZE(stage_texts) ? stage_texts[record->stage] : NULL;
     buffer_append(ret, text ? text : "it could not be started");
     if (record->stage == STAGE_PROGRAM || record->stage == STAGE_MOUNT) {
-        buffer_append(ret, record->stage == STAGE_MOUNT ? " (mount " : " ");
+        bool numbered = record->stage == STAGE_MOUNT && record->subject[0] != '/';
+        buffer_append(ret, numbered ? " (mount " : record->stage == STAGE_MOUNT ? " at " : " ");
         text_append_printable(ret, record->subject);
-        buffer_append(ret, record->stage == STAGE_MOUNT ? ")" : "");
+        buffer_append(ret, numbered ? ")" : "");
     }
     if (record->stage == STAGE_RUNTIME || (record->stage == STAGE_ROOT && record->subject[0])) {
         buffer_append(ret, ": ");
@@ -172,30 +173,46 @@ static void describe_stage(const struct record *record, struct buffer *ret) {
         buffer_format(ret, ": %s", strerror(record->number));
 }
 
+static const char *cause_text(const struct record *record) {
+    switch (record->cause) {
+    case CAUSE_TIMEOUT:
+        return "it ran longer than it may";
+    case CAUSE_OUT_OF_MEMORY:
+        return "it needed more memory than its limit";
+    default:
+        return NULL;
+    }
+}
+
+static const char *const remark_texts[] = {
+    [REMARK_KEEPER_DIED] = "its keeper was killed, and the job with it",
+    [REMARK_LOG_OVERFLOW] = "its log grew beyond its bound and could not be trimmed",
+    [REMARK_LOG_CUT] = "it emptied its log itself, as `>/dev/stderr` in a shell does: `>>` adds",
+    [REMARK_LOG_TRIMMED] = "the middle of its log was dropped: it passed its bound",
+    [REMARK_OUTPUT_SIZE] = "it was stopped: its output grew beyond the bytes that it may have",
+    [REMARK_OUTPUT_FILES] = "it was stopped: its output grew beyond the files that it may have",
+    [REMARK_NEAR_MEMORY] = "it may have run out of memory: one of its processes had used nearly "
+                           "all that each may have",
+};
+
 void describe_detail(const struct record *record, struct buffer *ret) {
     if (record->stage != STAGE_NONE) {
         describe_stage(record, ret);
         return;
     }
-    if (record->cause == CAUSE_TIMEOUT)
-        buffer_append(ret, "it ran longer than it may");
-    else if (record->cause == CAUSE_SIGNAL)
+    const char *cause = cause_text(record);
+    const char *remark =
+        record->remark < ARRAY_SIZE(remark_texts) ? remark_texts[record->remark] : NULL;
+    if (record->cause == CAUSE_SIGNAL)
         buffer_format(ret, "killed by signal %d (%s)", record->signal, strsignal(record->signal));
-    else if (record->cause == CAUSE_OUT_OF_MEMORY)
-        buffer_append(ret, "it needed more memory than its limit");
-    else if (record->remark == REMARK_KEEPER_DIED)
-        buffer_append(ret, "its keeper was killed, and the job with it");
-    else if (record->remark == REMARK_OUTPUT_SIZE)
-        buffer_append(ret, "it was stopped: its output grew beyond the bytes that it may have");
-    else if (record->remark == REMARK_OUTPUT_FILES)
-        buffer_append(ret, "it was stopped: its output grew beyond the files that it may have");
-    else if (record->remark == REMARK_LOG_OVERFLOW)
-        buffer_append(ret, "its log grew beyond its bound and could not be trimmed");
-    else if (record->remark == REMARK_LOG_CUT)
-        buffer_append(ret,
-                      "it emptied its log itself, as `>/dev/stderr` in a shell does: `>>` adds");
-    else if (record->remark == REMARK_LOG_TRIMMED)
-        buffer_append(ret, "the middle of its log was dropped: it passed its bound");
+    else if (cause)
+        buffer_append(ret, cause);
+    if (ret->size && (remark || record->remark == REMARK_PROCESSES))
+        buffer_append(ret, "; ");
+    if (record->remark == REMARK_PROCESSES)
+        buffer_format(ret, "it reached its limit of %d processes", record->number);
+    else if (remark)
+        buffer_append(ret, remark);
 }
 
 void describe_sandbox(const struct record *record, struct buffer *ret) {

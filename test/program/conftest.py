@@ -24,6 +24,8 @@ def pytest_configure(config):
         pytest.exit('there is no %s: script/build makes it' % BINARY, returncode=2)
 
 
+# How many times as long this machine may take: one that is played by a program is slow.
+PATIENCE = int(os.environ.get('TEST_PATIENCE', '1'))
 # Modules that take long as a whole: retries, kills, timeouts need time to pass.
 SLOW_MODULES = ('test_engine_commands', 'test_engine_failures', 'test_engine_fan',
                 'test_engine_flow', 'test_engine_home', 'test_engine_power', 'test_engine_schedule',
@@ -93,7 +95,7 @@ class Glovebox:
                               stdout=options.pop('stdout', subprocess.PIPE),
                               stderr=options.pop('stderr', subprocess.PIPE),
                               cwd=options.pop('cwd', self.folder), env=environment,
-                              timeout=timeout, **options)
+                              timeout=timeout * PATIENCE, **options)
         if status is not None:
             assert done.returncode == status, (
                 'glovebox %s ended with %d, not %d\n%s\n%s' %

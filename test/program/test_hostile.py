@@ -60,7 +60,7 @@ USERS = {
                    'timeout', ''),
     'other_daemon': ('su -s /bin/sh nobody -c "setsid sleep 87654 >/dev/null 2>&1 &"; echo gone', '', '', 'gone'),
 }
-DETAILS = {'fill_output': 'beyond the bytes', 'many_files': 'beyond the files'}
+DETAILS = {'fork': 'it reached its limit of 40 processes', 'fill_output': 'beyond the bytes', 'many_files': 'beyond the files'}
 
 
 def pipeline(image, facts, attempts):

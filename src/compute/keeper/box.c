@@ -10,6 +10,7 @@
  */
 #include "compute/keeper/private-box.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -205,7 +206,20 @@ void box_add_usage(struct outcome *outcome, const struct rusage *usage) {
     outcome->peak_memory = peak > outcome->peak_memory ? peak : outcome->peak_memory;
 }
 
+/* Processes of this pid namespace but its init. */
+static uint64_t count_others(void) {
+    DIR *list = opendir("/proc");
+    uint64_t count = 0;
+    for (struct dirent *entry; list && (entry = readdir(list));)
+        count += entry->d_name[0] >= '0' && entry->d_name[0] <= '9';
+    if (list)
+        (void)closedir(list);
+    return count ? count - 1 : 0;
+}
+
 void box_end(struct outcome *outcome, int status, int devices) {
+    /* With the one that has just failed. */
+    outcome->processes = status ? count_others() + 1 : 0;
     outcome->status = status;
     outcome->network_used = !network_is_pristine(devices);
     outcome->finished = 1;

@@ -1,8 +1,7 @@
 /*
  * Limits by cgroups, version 1 (a hierarchy for each controller) and 2 (one for all). A job gets a
  * group only in the controllers that its limits ask for: making one is not free. Groups are
- * siblings "glovebox-PID-N" below the keeper's own group, or below the nearest ancestor that
- * permits it.
+ * called "glovebox-PID-N", below the keeper's own group or an ancestor that permits it.
  */
 #include "compute/keeper/keeper.h"
 
@@ -15,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 enum controller { MEMORY, CPU, PROCESSES, CONTROLLERS };
@@ -195,35 +195,108 @@ static void open_version_1(struct groups *groups) {
     }
 }
 
-/* Controllers count where the parent has enabled them; the first ancestor with any serves. */
-static void open_version_2(struct groups *groups) {
+/* Which controllers limit groups made in this folder, as bits. */
+static unsigned usable(int folder) {
     static const char *const files[] = {"memory.max", "cpu.max", "pids.max"};
-    char base[8192];
-    int folder = open_own(NULL, base, sizeof(base));
-    while (folder >= 0) {
-        bool any = false;
-        for (int i = 0; i < CONTROLLERS; i++) {
-            char text[256];
-            if (groups->folders[i] >= 0 ||
-                read_at(folder, ".", "cgroup.subtree_control", text, sizeof(text)) < 0 ||
-                !has_word(text, controller_names[i]) || !works(folder, files[i]))
-                continue;
-            groups->folders[i] = fcntl(folder, F_DUPFD_CLOEXEC, 3);
-            any = true;
-        }
-        if (any) {
-            groups->unified = true;
-            remove_leftovers(folder);
-            close(folder);
-            return;
-        }
-        int parent = openat(folder, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        bool top = parent < 0 || faccessat(parent, "cgroup.procs", F_OK, 0) < 0;
-        close(folder);
-        if (top && parent >= 0)
-            close(parent);
-        folder = top ? -1 : parent;
+    char enabled[256];
+    unsigned found = 0;
+    if (read_at(folder, ".", "cgroup.subtree_control", enabled, sizeof(enabled)) <= 0)
+        return 0;
+    for (int i = 0; i < CONTROLLERS; i++) {
+        if (has_word(enabled, controller_names[i]) && works(folder, files[i]))
+            found |= 1u << i;
     }
+    return found;
+}
+
+/* systemd marks the groups that it leaves to their processes. */
+static bool is_delegated(int folder) {
+    static const char *const marks[] = {"user.delegate", "trusted.delegate"};
+    for (size_t i = 0; i < ARRAY_SIZE(marks); i++) {
+        char value;
+        if (fgetxattr(folder, marks[i], &value, 1) == 1 && value == '1')
+            return true;
+    }
+    return false;
+}
+
+/* Controllers are for groups below one that has no processes itself: all of ours move into a group
+ * of their own, this program's starters among them. */
+static void make_room(int folder) {
+    static const char aside[] = "glovebox-programs";
+    if (mkdirat(folder, aside, 0755) < 0 && errno != EEXIST)
+        return;
+    bool moved = true;
+    for (int pass = 0; moved && pass < 16; pass++) { /* each may find children born meanwhile */
+        char text[8192], number[32];
+        if (read_at(folder, ".", "cgroup.procs", text, sizeof(text)) <= 0)
+            break;
+        char *at = text;
+        for (long pid; moved && (pid = strtol(at, &at, 10)) > 0 && (*at == '\n');) {
+            (void)snprintf(number, sizeof(number), "%ld", pid);
+            moved = write_at(folder, aside, "cgroup.procs", number) == 0 || errno == ESRCH;
+        }
+    }
+    for (int i = 0; moved && i < CONTROLLERS; i++) {
+        char text[16];
+        (void)snprintf(text, sizeof(text), "+%s", controller_names[i]);
+        (void)write_at(folder, ".", "cgroup.subtree_control", text);
+    }
+    (void)unlinkat(folder, aside, AT_REMOVEDIR); /* when nobody could be moved */
+}
+
+static int open_parent(int folder) {
+    int parent = openat(folder, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0 || faccessat(parent, "cgroup.procs", F_OK, 0) == 0)
+        return parent;
+    close(parent); /* that was the uppermost */
+    return -1;
+}
+
+/* Of this group and those above it the nearest with the most of the controllers that can be had. */
+static int find_best(int folder, unsigned *ret_controllers) {
+    int best = -1;
+    *ret_controllers = 0;
+    while (folder >= 0) {
+        unsigned controllers = usable(folder);
+        int parent = open_parent(folder);
+        if (__builtin_popcount(controllers) > __builtin_popcount(*ret_controllers)) {
+            if (best >= 0)
+                close(best);
+            best = folder;
+            *ret_controllers = controllers;
+        } else {
+            close(folder);
+        }
+        folder = parent;
+    }
+    return best;
+}
+
+/* In a group that was left to us, what groups need is made there; else it has to be found. */
+static void open_version_2(struct groups *groups) {
+    char base[8192];
+    unsigned controllers = 0;
+    int own = open_own(NULL, base, sizeof(base));
+    if (own < 0)
+        return;
+    if (is_delegated(own))
+        make_room(own);
+    int folder = find_best(fcntl(own, F_DUPFD_CLOEXEC, 3), &controllers);
+    if (folder < 0) {
+        make_room(own);
+        folder = find_best(fcntl(own, F_DUPFD_CLOEXEC, 3), &controllers);
+    }
+    close(own);
+    if (folder < 0)
+        return;
+    for (int i = 0; i < CONTROLLERS; i++) {
+        if (controllers & 1u << i)
+            groups->folders[i] = fcntl(folder, F_DUPFD_CLOEXEC, 3);
+    }
+    groups->unified = true;
+    remove_leftovers(folder);
+    close(folder);
 }
 
 struct groups *groups_open(bool boxed) {
@@ -314,18 +387,21 @@ int group_join(const struct groups *groups, const struct cgroup *group) {
     return 0;
 }
 
-void group_read(const struct groups *groups, const struct cgroup *group, struct record *record,
-                bool *out_of_memory) {
-    *out_of_memory = false;
+struct group_end group_read(const struct groups *groups, const struct cgroup *group,
+                            struct record *record) {
+    struct group_end end = {0};
+    if (group->processes)
+        end.full = read_key(groups->folders[PROCESSES], group->name, "pids.events", "max") > 0;
     if (!group->memory)
-        return;
+        return end;
     int folder = groups->folders[MEMORY];
     char text[64];
     const char *peak = groups->unified ? "memory.peak" : "memory.max_usage_in_bytes";
     if (read_at(folder, group->name, peak, text, sizeof(text)) > 0 && isdigit(text[0]))
         record->peak_memory = strtoull(text, NULL, 10);
     const char *events = groups->unified ? "memory.events" : "memory.oom_control";
-    *out_of_memory = read_key(folder, group->name, events, "oom_kill") > 0;
+    end.out_of_memory = read_key(folder, group->name, events, "oom_kill") > 0;
+    return end;
 }
 
 void group_kill(const struct groups *groups, const struct cgroup *group) {

@@ -84,6 +84,8 @@ static int open_log(struct job *job, const struct launch *launch) {
 
 static void arm(struct job *job, const struct launch_message *message) {
     int64_t now = now_monotonic();
+    job->memory = message->memory;
+    job->processes = message->processes ? message->processes : DEFAULT_PROCESSES;
     job->grace = message->grace ? message->grace : DEFAULT_GRACE;
     job->kill_at = INT64_MAX;
     job->note_at = now + NOTE_AFTER;
@@ -178,14 +180,32 @@ void job_withdraw(struct keeper *keeper, struct entry *entry, enum cause cause) 
 
 /* --------------------------------------------------------------------- the end */
 
-static void judge(const struct job *job, int status, bool out_of_memory, struct record *record) {
+/* Why it may have failed, or what it lost. What there is no evidence of is not told: where a limit
+ * is the process's own (rlimit), the kernel does not say that it was met. */
+static enum remark find_remark(const struct job *job, struct group_end end,
+                               const struct record *record) {
     const struct outcome *outcome = job->outcome;
+    bool failed = record->exit_code != 0 || record->signal;
+    if (job->remark)
+        return job->remark;
+    if (end.full || (outcome->processes && outcome->processes >= job->processes))
+        return REMARK_PROCESSES;
+    if (failed && job->sandbox & SANDBOX_MEMORY_PROCESS &&
+        record->peak_memory >= job->memory / 8 * 7)
+        return REMARK_NEAR_MEMORY;
+    if (job->log_cut)
+        return REMARK_LOG_CUT;
+    return job->log_trimmed ? REMARK_LOG_TRIMMED : REMARK_NONE;
+}
+
+static void judge(const struct job *job, int status, struct group_end end, struct record *record) {
+    const struct outcome *outcome = job->outcome;
+    bool out_of_memory = end.out_of_memory;
     record->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     record->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    record->remark = job->remark        ? job->remark
-                     : job->log_cut     ? REMARK_LOG_CUT
-                     : job->log_trimmed ? REMARK_LOG_TRIMMED
-                                        : REMARK_NONE;
+    record->remark = find_remark(job, end, record);
+    if (record->remark == REMARK_PROCESSES)
+        record->number = (int32_t)job->processes;
     bool starved = out_of_memory && outcome->stage == STAGE_RUNTIME;
     if (outcome->stage != STAGE_NONE && !starved &&
         (outcome->number || job->stop_cause == CAUSE_NONE)) {
@@ -194,9 +214,10 @@ static void judge(const struct job *job, int status, bool out_of_memory, struct 
         record->signal = 0;
         record->stage = outcome->stage;
         record->number = outcome->number;
-        if (outcome->stage == STAGE_MOUNT)
+        if (outcome->stage == STAGE_MOUNT && !outcome->subject[0])
             (void)snprintf(record->subject, sizeof(record->subject), "%d", outcome->mount);
-        else if (outcome->stage == STAGE_RUNTIME || outcome->stage == STAGE_ROOT)
+        else if (outcome->stage == STAGE_RUNTIME || outcome->stage == STAGE_ROOT ||
+                 outcome->stage == STAGE_MOUNT)
             memcpy(record->subject, outcome->subject, sizeof(record->subject));
     } else if (job->stop_cause != CAUSE_NONE) {
         record->cause = job->stop_cause;
@@ -246,13 +267,12 @@ static void finish(struct keeper *keeper, struct job *job, int status, const str
     } else {
         (void)kill(-job->pid, SIGKILL); /* what it left in its process group */
     }
-    bool out_of_memory = false;
-    group_read(keeper->groups, &job->group, record, &out_of_memory);
+    struct group_end end = group_read(keeper->groups, &job->group, record);
     group_kill(keeper->groups, &job->group);
     group_remove(keeper->groups, &job->group);
     finish_log(job);
     output_release(job);
-    judge(job, status, out_of_memory, record);
+    judge(job, status, end, record);
     record->sandbox = job->sandbox | outcome->sandbox;
     finish_entry(keeper, job->entry);
     give_slot_back(keeper, job);

@@ -25,8 +25,9 @@ struct outcome {
     uint32_t network_used; /* something was sent in the box's net namespace */
     int32_t status;        /* of the task, as wait gives it; valid when finished */
     int32_t mount;         /* which mount failed, from 1 */
-    char subject[56];      /* STAGE_RUNTIME: what it says; STAGE_ROOT: a path, or "" */
+    char subject[56];      /* STAGE_RUNTIME: what it says; STAGE_ROOT, STAGE_MOUNT: a path, or "" */
     uint64_t peak_memory;
+    uint64_t processes; /* that were left when the task failed */
     int64_t cpu_user, cpu_system;
     uint64_t walk_of, walk_bytes, walk_files; /* output.c: the last look at its work folder */
     uint64_t files;                           /* users.c: what it left */
@@ -58,7 +59,7 @@ struct job {
     pid_t pid;
     int log; /* kept open to watch its size */
     uint64_t log_maximum;
-    off_t log_size; /* at the last look */
+    off_t log_size;   /* at the last look */
     int64_t deadline; /* monotonic ms, INT64_MAX: none */
     int64_t kill_at;
     int64_t grace;
@@ -70,7 +71,8 @@ struct job {
     int64_t note_at; /* when to write the process id down; a short job never needs it */
     bool log_lent, log_trimmed, log_cut, killed;
     struct cgroup group;
-    int network; /* the box's net namespace, -1: none of ours */
+    uint64_t memory, processes; /* its limits; 0: none of memory */
+    int network;                /* the box's net namespace, -1: none of ours */
     struct {
         char *folder; /* owned; NULL: not watched */
         uint64_t bytes, files;
@@ -232,8 +234,13 @@ void group_make(struct groups *groups, struct cgroup *group, const struct launch
                 uint32_t *sandbox);
 /* In the child: joins them. */
 int group_join(const struct groups *groups, const struct cgroup *group);
-void group_read(const struct groups *groups, const struct cgroup *group, struct record *record,
-                bool *out_of_memory);
+/* The peak of its memory, where a group knows it, and which limits it ran into. */
+struct group_end {
+    bool out_of_memory; /* the kernel killed for it */
+    bool full;          /* of processes: some could not be started */
+};
+struct group_end group_read(const struct groups *groups, const struct cgroup *group,
+                            struct record *record);
 void group_kill(const struct groups *groups, const struct cgroup *group);
 void group_remove(struct groups *groups, struct cgroup *group);
 /* Removes groups that could not be removed before; true while there are such. */

@@ -99,8 +99,9 @@ int launch_limits(const struct launch *launch, uint32_t sandbox) {
     if (sandbox & SANDBOX_MEMORY_PROCESS)
         set_limit(RLIMIT_DATA, launch->message->memory);
     if (sandbox & SANDBOX_PROCESSES_USER)
-        set_limit(RLIMIT_NPROC,
-                  launch->message->processes ? launch->message->processes + 1 : DEFAULT_PROCESSES);
+        set_limit(RLIMIT_NPROC, /* and the box's init */
+                  (launch->message->processes ? launch->message->processes : DEFAULT_PROCESSES) +
+                      1);
     return 0;
 }
 

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEEPER_PROTOCOL   3u
+#define KEEPER_PROTOCOL   4u
 #define KEEPER_NAME_SIZE  104 /* 100 characters and a NUL, rounded up */
 #define MESSAGE_MAXIMUM   ((size_t)256 << 10)
 #define ARGUMENTS_MAXIMUM 4096 /* of a job: arguments, or environment entries */
@@ -83,7 +83,7 @@ enum stage {
     STAGE_CGROUP,
     STAGE_NETWORK,
     STAGE_ROOT,  /* making the box's root folder */
-    STAGE_MOUNT, /* one of the job's mounts: `subject` says which */
+    STAGE_MOUNT, /* one of the job's mounts: `subject` has its number, or its target */
     STAGE_PIVOT,
     STAGE_LIMIT,
     STAGE_PRIVILEGE, /* giving up privileges */
@@ -105,7 +105,9 @@ enum remark {
     REMARK_MEMORY_LIMIT, /* out of memory: the job's own limit */
     REMARK_OUTPUT_SIZE,  /* cause OUTPUT: it left more bytes than it may */
     REMARK_OUTPUT_FILES, /* or more files */
-    REMARK_LOG_CUT       /* the job itself made its log shorter */
+    REMARK_LOG_CUT,      /* the job itself made its log shorter */
+    REMARK_PROCESSES,    /* it reached its limit of processes, which is `number` */
+    REMARK_NEAR_MEMORY   /* it failed when one of its processes had used nearly what each may */
 };
 
 struct record {

@@ -68,6 +68,5 @@ void usage_measure(struct keeper *keeper, const struct job *job, struct record *
         add_process(found[i], record, tick);
         count = add_children(found[i], found, count);
     }
-    bool out_of_memory;
-    group_read(keeper->groups, &job->group, record, &out_of_memory);
+    (void)group_read(keeper->groups, &job->group, record);
 }

@@ -262,6 +262,38 @@ static pid_t read_task(int number) {
     return (pid_t)strtol(text, NULL, 10);
 }
 
+static int number_of(const char *reason) {
+    for (int number = 1; number < 134; number++) {
+        if (strcmp(strerror(number), reason) == 0)
+            return number;
+    }
+    return 0;
+}
+
+/* "mkdir `TARGET`: REASON", "mount `mounts/1` to `TARGET`: REASON" and their like: a place that one
+ * of the job's mounts was to have. */
+static bool is_about_mount(char *text, struct outcome *outcome) {
+    static const char *const verbs[] = {"mkdir `", "mount `", "open `", "openat `", "creat `"};
+    char *reason = strstr(text, "`: ");
+    bool known = false;
+    for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+        known |= strncmp(text, verbs[i], strlen(verbs[i])) == 0;
+    int number = known && reason ? number_of(reason + 3) : 0;
+    if (!number)
+        return false;
+    *reason = '\0';
+    const char *target = strrchr(text, '`') + 1;
+    /* Some it names as they are in here. */
+    char folder[256];
+    size_t size = getcwd(folder, sizeof(folder)) ? strlen(folder) : 0;
+    if (size && strncmp(target, folder, size) == 0 && strncmp(target + size, "/rootfs/", 8) == 0)
+        target += size + 8;
+    (void)snprintf(outcome->subject, sizeof(outcome->subject), "/%.54s",
+                   target + strspn(target, "/"));
+    errno = number;
+    return true;
+}
+
 /* crun could not start the task. What it says is in the job's log, too. */
 static void tell_refusal(struct outcome *outcome) {
     static const char missing[] = "executable file `", *const denied = "open executable";
@@ -274,6 +306,8 @@ static void tell_refusal(struct outcome *outcome) {
         errno = absent ? ENOENT : EACCES;
         box_fail(outcome, STAGE_PROGRAM);
     }
+    if (is_about_mount(text, outcome))
+        box_fail(outcome, STAGE_MOUNT);
     (void)snprintf(outcome->subject, sizeof(outcome->subject), "%.55s", text);
     outcome->stage = STAGE_RUNTIME;
     _exit(127);

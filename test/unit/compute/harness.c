@@ -72,7 +72,7 @@ void bed_remove(struct bed *bed) {
     CHECK_INTEGER(uv_loop_close(&bed->loop), 0);
     /* A keeper without jobs leaves soon by itself; its files go with the home. */
     pid_t keepers[4];
-    for (int tries = 0; tries < 300 && bed_keepers(bed, keepers, 4); tries++)
+    for (int tries = 0; tries < 2000 && bed_keepers(bed, keepers, 4); tries++)
         (void)usleep(10000);
     CHECK_INTEGER(bed_keepers(bed, keepers, 4), 0);
     CHECK(tree_remove(AT_FDCWD, bed->home, NULL) == 0);
@@ -96,8 +96,14 @@ static bool wait_until(struct bed *bed, size_t count, int64_t patience) {
     return bed->count >= count;
 }
 
+/* A machine that is played by a program is some twenty times slower. */
+static int64_t stretch(int64_t patience) {
+    const char *factor = getenv("TEST_PATIENCE");
+    return factor ? patience * strtol(factor, NULL, 10) : patience;
+}
+
 bool bed_wait(struct bed *bed, size_t count, int64_t patience) {
-    return wait_until(bed, count, patience);
+    return wait_until(bed, count, stretch(patience));
 }
 
 void bed_pause(struct bed *bed, int64_t milliseconds) {
@@ -128,7 +134,7 @@ bool bed_launch(struct bed *bed, const struct job *job) {
 
 const struct report *bed_run(struct bed *bed, const struct job *job) {
     (void)unlink(bed->log);
-    if (!bed_launch(bed, job) || !bed_wait(bed, bed->count + 1, 20000))
+    if (!bed_launch(bed, job) || !bed_wait(bed, bed->count + 1, 60000))
         return NULL;
     const struct report *report = bed_report(bed, job->name);
     if (report && report->detail[0])
@@ -177,6 +183,16 @@ size_t bed_keepers(const struct bed *bed, pid_t *pids, size_t maximum) {
     if (processes)
         closedir(processes);
     return count;
+}
+
+pid_t bed_only_keeper(const struct bed *bed) {
+    pid_t keeper = 0;
+    for (int tries = 0; tries < 1000; tries++) {
+        if (bed_keepers(bed, &keeper, 1) == 1)
+            return keeper;
+        (void)usleep(10000);
+    }
+    return 0;
 }
 
 bool process_ends(pid_t pid) {

@@ -35,7 +35,8 @@ bool bed_make(struct bed *bed);   /* home and driver */
 bool bed_open(struct bed *bed);   /* the driver again, after bed_close */
 void bed_close(struct bed *bed);  /* the driver; jobs go on */
 void bed_remove(struct bed *bed); /* all */
-/* Runs the loop until `count` reports are there or `patience` ms went by. */
+/* Runs the loop until `count` reports are there or `patience` ms went by: $TEST_PATIENCE times as
+ * long on slow machines. */
 bool bed_wait(struct bed *bed, size_t count, int64_t patience);
 void bed_pause(struct bed *bed, int64_t milliseconds);
 const struct report *bed_report(const struct bed *bed, const char *name);
@@ -46,8 +47,11 @@ bool bed_launch(struct bed *bed, const struct job *job);
 const struct report *bed_run(struct bed *bed, const struct job *job);
 /* The log's text; static memory. */
 const char *bed_log(struct bed *bed);
-/* Ids of the keepers of this home; returns how many. */
+/* Ids of the keepers of this home; returns how many. A copy of one, which is just becoming a box's
+ * init, is counted as long as it has not closed what is the keeper's. */
 size_t bed_keepers(const struct bed *bed, pid_t *pids, size_t maximum);
+/* Waits until there is one keeper, and no copy of it; returns 0 when that does not come. */
+pid_t bed_only_keeper(const struct bed *bed);
 /* True when the process is gone, or a zombie, within a second. */
 bool process_ends(pid_t pid);
 

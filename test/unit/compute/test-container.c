@@ -341,6 +341,40 @@ TEST(gpus_by_cdi) {
     bed_remove(&bed);
 }
 
+/* Places that cannot be, in the image or in another mount. */
+TEST(targets_that_cannot_be_made_are_named) {
+    struct bed bed;
+    REQUIRE(shut_in_make(&bed));
+    OWN_STRING input = path_join(bed.home, "input");
+    OWN_STRING file = path_join(input, "file");
+    REQUIRE(mkdir(input, 0755) == 0 && write_text(input, "file", "x", 0644));
+    const struct {
+        const char *source, *target, *detail;
+    } cases[] = {
+        {input, "/etc/passwd/deeper", "/etc/passwd/deeper: Not a directory"},
+        {input, "/etc/passwd", "/etc/passwd: Not a directory"},
+        {file, "/etc", "/etc: Not a directory"},
+        {input, "/input/file", "/input/file: Not a directory"},
+        {input, "/input/file/deeper", "/input/file/deeper: Not a directory"},
+        {input, "/input/new", "/input/new: Read-only file system"},
+        {file, "/input/new", "/input/new: No such file or directory"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        OWN_STRING name = memory_format("case-%zu", i);
+        struct compute_mount mounts[] = {{.source = input, .target = "/input"},
+                                         {.source = cases[i].source, .target = cases[i].target}};
+        struct job job = shut_in(&bed, name, SHELL("true"));
+        job.mounts = mounts;
+        job.mount_count = 2;
+        const struct report *report = bed_run(&bed, &job);
+        REQUIRE(report);
+        CHECK_INTEGER(report->cause, CAUSE_NOT_STARTED);
+        OWN_STRING detail = memory_format("cannot mount into the box at %s", cases[i].detail);
+        CHECK_TEXT(report->detail, detail);
+    }
+    bed_remove(&bed);
+}
+
 TEST(what_cannot_start_is_told) {
     static const char *const garbage[] = {"/garbage", NULL};
     static const char *const folder[] = {"/etc", NULL};

@@ -67,8 +67,8 @@ TEST(a_killed_keeper_loses_its_jobs_once) {
     REQUIRE(bed_launch(&bed, &job));
     REQUIRE(bed_wait(&bed, 1, 5000));
     bed_pause(&bed, 200);
-    pid_t keeper;
-    REQUIRE(bed_keepers(&bed, &keeper, 1) == 1);
+    pid_t keeper = bed_only_keeper(&bed);
+    REQUIRE(keeper > 0);
     CHECK(kill(keeper, SIGKILL) == 0);
     REQUIRE(bed_wait(&bed, 2, 5000));
     bed_pause(&bed, 200);
@@ -97,8 +97,8 @@ TEST(a_keeper_killed_while_nobody_looked) {
     REQUIRE(bed_launch(&bed, &job));
     bed_pause(&bed, 100);
     bed_close(&bed);
-    pid_t keeper;
-    REQUIRE(bed_keepers(&bed, &keeper, 1) == 1);
+    pid_t keeper = bed_only_keeper(&bed);
+    REQUIRE(keeper > 0);
     CHECK(kill(keeper, SIGKILL) == 0);
     REQUIRE(bed_open(&bed));
     CHECK_INTEGER(bed.driver->find(bed.compute, "lost"), JOB_EXITED);
