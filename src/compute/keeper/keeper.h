@@ -59,7 +59,7 @@ struct job {
     pid_t pid;
     int log; /* kept open to watch its size */
     uint64_t log_maximum;
-    off_t log_size; /* at the last look */
+    off_t log_size;   /* at the last look */
     int64_t deadline; /* monotonic ms, INT64_MAX: none */
     int64_t kill_at;
     int64_t grace;
