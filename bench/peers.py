@@ -11,7 +11,8 @@ import tempfile
 import time
 import urllib.request
 
-AIRFLOW = 'apache-airflow==3.0.6'
+# With later versions of FastAPI its tasks cannot speak to its own API server: they send JSON that does not say so.
+AIRFLOW = ['apache-airflow==3.0.6', 'fastapi==0.116.1']
 
 
 def install(venvs, name, *packages):
@@ -184,11 +185,11 @@ class Airflow:
 
 def airflow(venvs, folder, count, _):
     """With its LocalExecutor, SQLite and two tasks at a time, as `airflow standalone` starts it."""
-    program = install(venvs, 'airflow', AIRFLOW) / 'airflow'
+    program = install(venvs, 'airflow', *AIRFLOW) / 'airflow'
     return lambda: Airflow(program, fresh(folder, 'airflow'), DAG % count).run(count)
 
 
 def airflow_docker(venvs, folder, count, image, daemon):
     """The same with its DockerOperator; `daemon` is the URL of dockerd, which has the image."""
-    program = install(venvs, 'airflow-docker', AIRFLOW, 'apache-airflow-providers-docker') / 'airflow'
+    program = install(venvs, 'airflow-docker', *AIRFLOW, 'apache-airflow-providers-docker') / 'airflow'
     return lambda: Airflow(program, fresh(folder, 'airflow'), DOCKER_DAG % (image, daemon, count)).run(count)
