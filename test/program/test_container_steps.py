@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from container_support import (containers, image_builder, ordinary_containers,  # noqa: F401 (fixtures)
-                               ranged_containers)
+                               ranged_containers, root_containers)
 
 SAY = '''
 name: say
@@ -183,8 +183,8 @@ def check_changed(lab):
     assert (lab.home / 'out').exists() and not list(lab.home.glob('compute/process/users/*'))
 
 
-def test_an_image_that_changes_user_as_root(containers):
-    check_changed(containers)
+def test_an_image_that_changes_user_as_root(root_containers):
+    check_changed(root_containers)
 
 
 def test_an_image_that_changes_user_of_an_ordinary_user(ranged_containers):

@@ -9,7 +9,8 @@ import subprocess
 
 import pytest
 
-from container_support import containers, ordinary_containers, ranged_containers  # noqa: F401 (fixtures)
+from container_support import (containers, ordinary_containers,  # noqa: F401 (fixtures)
+                               ranged_containers, root_containers)
 from engine_support import processes_with
 
 # Of each attempt: what it runs, what else its step says, the cause of its failure ('' where it ends
@@ -161,10 +162,10 @@ def test_images_of_an_ordinary_user(ordinary_containers):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_images_that_change_user_as_root(containers):  # noqa: F811
-    containers.load('busybox', 'glovebox.test/guest:1')
-    containers.policy(allow_image_users=True)
-    attack(containers, 'glovebox.test/guest:1', True)
+def test_images_that_change_user_as_root(root_containers):  # noqa: F811
+    root_containers.load('busybox', 'glovebox.test/guest:1')
+    root_containers.policy(allow_image_users=True)
+    attack(root_containers, 'glovebox.test/guest:1', True)
 
 
 @pytest.mark.slow

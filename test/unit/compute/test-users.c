@@ -103,20 +103,21 @@ TEST(all_that_its_users_leave_is_the_callers) {
     bed_remove(&bed);
 }
 
-/* What lies too deep for one walk is brought up; nothing is left that the caller cannot remove. */
+/* What lies too deep for one walk is brought up; nothing is left that the caller cannot remove.
+ * Twice as deep, a job that takes long enough is stopped. */
 TEST(folders_without_end_are_the_callers_too) {
     struct bed bed;
     struct compute_mount mount;
     REQUIRE(shut_in_make(&bed));
     struct job job =
         with_output(&bed, "deep",
-                    SHELL("cd /out; i=0; while [ $i -lt 700 ]; do mkdir d && chown 33:33 d && "
+                    SHELL("cd /out; i=0; while [ $i -lt 250 ]; do mkdir d && chown 33:33 d && "
                           "chmod 700 d && cd d || exit 1; i=$((i+1)); done; echo x >f; chown 9 f"),
                     &mount);
     const struct report *report = bed_run(&bed, &job);
     REQUIRE(report);
     CHECK_INTEGER(report->cause, CAUSE_NONE);
-    for (int i = -1; i < 5; i++) {
+    for (int i = -1; i < 1; i++) {
         OWN_STRING part = i < 0 ? memory_copy_string("d") : memory_format(".glovebox-deep-%d", i);
         OWN_STRING path = path_join(bed.work, part);
         struct stat status;
@@ -148,17 +149,21 @@ TEST(other_users_are_asked_to_end_too) {
     struct bed bed;
     struct compute_mount mount;
     REQUIRE(shut_in_make(&bed));
+    OWN_STRING ready = path_join(bed.work, "ready");
     struct job job =
         with_output(&bed, "polite",
-                    SHELL("exec su reader -c 'trap \"echo bye; exit 0\" TERM; echo >/tmp/ready; "
-                          "sleep 1000 & wait'"),
+                    SHELL("chown reader /out; exec su reader -c 'trap \"echo bye; exit 0\" TERM; "
+                          "echo >/out/ready; sleep 1000 & wait'"),
                     &mount);
-    job.limits.timeout = 1000;
-    job.limits.grace = 60000;
-    const struct report *report = bed_run(&bed, &job);
-    REQUIRE(report);
-    CHECK_INTEGER(report->cause, CAUSE_TIMEOUT);
-    CHECK(strstr(bed_log(&bed), "bye\n"));
+    REQUIRE(bed_launch(&bed, &job));
+    /* Root may look into the folder now, an ordinary caller may only search it. */
+    for (int tries = 0; tries < 1000 && access(ready, F_OK) < 0; tries++)
+        bed_pause(&bed, 20);
+    CHECK(bed.driver->stop(bed.compute, "polite", CAUSE_CANCELLED, 60000, NULL) == 0);
+    REQUIRE(bed_wait(&bed, 1, 20000));
+    CHECK_INTEGER(bed.reports[0].cause, CAUSE_CANCELLED);
+    CHECK_INTEGER(bed.reports[0].exit_code, 0);
+    CHECK_TEXT(bed_log(&bed), "bye\n");
     bed_remove(&bed);
 }
 
@@ -230,4 +235,13 @@ TEST(the_bound_of_processes_is_one_for_all_users) {
     bed_remove(&bed);
 }
 
-TAP_MAIN
+/* Who was given no ids can test nothing here; the ordinary user whom root's tests make has some. */
+int main(int argc, char **argv) {
+    struct oci_range range CLEANUP(oci_range_release) = {0};
+    OWN_ERROR missing = NULL;
+    if (geteuid() != 0 && !getenv("GLOVEBOX_TEST_RANGES") && oci_find_range(&range, &missing) < 0) {
+        printf("1..0 # SKIP %s\n", missing->message);
+        return 0;
+    }
+    return tap_run(argc, argv);
+}
