@@ -11,7 +11,8 @@ import tempfile
 import time
 import urllib.request
 
-AIRFLOW = 'apache-airflow==3.0.6'
+# With later versions of FastAPI its tasks cannot speak to its own API server: they send JSON that does not say so.
+AIRFLOW = ['apache-airflow==3.0.6', 'fastapi==0.116.1']
 
 
 def install(venvs, name, *packages):
@@ -100,19 +101,29 @@ from airflow.sdk import DAG
 with DAG('fan', schedule=None, max_active_tasks=2, catchup=False):
     BashOperator.partial(task_id='noop').expand(bash_command=['true'] * %d)
 '''
+DOCKER_DAG = '''
+from airflow.providers.docker.operators.docker import DockerOperator
+from airflow.sdk import DAG
+
+with DAG('fan', schedule=None, max_active_tasks=2, catchup=False):
+    DockerOperator.partial(task_id='noop', image=%r, docker_url=%r, network_mode='none', auto_remove='force',
+                           mount_tmp_dir=False).expand(command=['true'] * %d)
+'''
 
 
 class Airflow:
     """A whole installation with a database of its own; the time is from trigger to success."""
 
-    def __init__(self, program, place, count):
+    def __init__(self, program, place, dag):
         self.program, self.place = program, place
         (place / 'dags').mkdir()
-        (place / 'dags' / 'fan.py').write_text(DAG % count)
+        (place / 'dags' / 'fan.py').write_text(dag)
         settings = {'CORE__EXECUTOR': 'LocalExecutor', 'CORE__PARALLELISM': '2',
                     'CORE__LOAD_EXAMPLES': 'False', 'CORE__DAGS_FOLDER': str(place / 'dags'),
                     'CORE__MAX_ACTIVE_TASKS_PER_DAG': '2', 'CORE__MAX_MAP_LENGTH': '100000',
                     'API__PORT': '18080', 'API__WORKERS': '1',
+                    'CORE__DAGBAG_IMPORT_TIMEOUT': '300',  # a DAG of its operators takes seconds to import
+                    'DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT': '300',
                     'CORE__EXECUTION_API_SERVER_URL': 'http://localhost:18080/execution/',
                     'CORE__DAGS_ARE_PAUSED_AT_CREATION': 'False'}
         self.environment = dict(os.environ, AIRFLOW_HOME=str(place), PATH='%s:%s' % (
@@ -174,5 +185,11 @@ class Airflow:
 
 def airflow(venvs, folder, count, _):
     """With its LocalExecutor, SQLite and two tasks at a time, as `airflow standalone` starts it."""
-    program = install(venvs, 'airflow', AIRFLOW) / 'airflow'
-    return lambda: Airflow(program, fresh(folder, 'airflow'), count).run(count)
+    program = install(venvs, 'airflow', *AIRFLOW) / 'airflow'
+    return lambda: Airflow(program, fresh(folder, 'airflow'), DAG % count).run(count)
+
+
+def airflow_docker(venvs, folder, count, image, daemon):
+    """The same with its DockerOperator; `daemon` is the URL of dockerd, which has the image."""
+    program = install(venvs, 'airflow-docker', *AIRFLOW, 'apache-airflow-providers-docker') / 'airflow'
+    return lambda: Airflow(program, fresh(folder, 'airflow'), DOCKER_DAG % (image, daemon, count)).run(count)

@@ -502,7 +502,9 @@ def wait_until(condition, seconds=30):
 
 def nothing_runs_on(glovebox):
     """Programs end with the command that started them, and with them goes the store's lock."""
-    wait_until(lambda: helpers(glovebox) == [], seconds=5)
+    wait_until(lambda: helpers(glovebox) == [])
+    # one that ends has no command line any more before it lets go of its files
+    wait_until(lambda: not is_locked(store(glovebox) / 'lock', fcntl.LOCK_EX))
     glovebox('image', 'gc')
 
 
