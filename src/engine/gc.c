@@ -87,29 +87,41 @@ static int drop(struct engine *engine, const struct victim *victim, struct error
     return output ? tree_remove(AT_FDCWD, output, err) : error_set_memory(err);
 }
 
+static int is_running(struct engine *engine, const char *job, bool *ret, struct error **err) {
+    int64_t task = 0, number = 0, running = 0;
+    if (flight_parse_job(job, &task, &number) &&
+        store_integer(engine->store, 0, &running, err,
+                      "SELECT count(*) FROM attempt JOIN task ON task.id = attempt.task WHERE "
+                      "task = ? AND number = ? AND job = ? AND task.state = 2",
+                      "iis", task, number, job) < 0)
+        return -1;
+    *ret = running > 0;
+    return 0;
+}
+
+/* One that cannot be removed does not keep the others. */
 int gc_sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret, struct error **err) {
     OWN_STRING path = home_path(engine, "work");
+    OWN_ERROR first = NULL;
     DIR *stream = path ? opendir(path) : NULL;
     int result = 0;
     for (struct dirent *entry; stream && result == 0 && (entry = readdir(stream));) {
-        if (entry->d_name[0] == '.')
-            continue;
-        int64_t task = 0, number = 0, running = 0;
-        if (flight_parse_job(entry->d_name, &task, &number))
-            result = store_integer(engine->store, 0, &running, err,
-                                   "SELECT count(*) FROM attempt JOIN task ON task.id = "
-                                   "attempt.task WHERE task = ? AND number = ? AND job = ? AND "
-                                   "task.state = 2",
-                                   "iis", task, number, entry->d_name);
-        if (result < 0 || running)
+        bool running = false;
+        struct error *problem = NULL;
+        if (entry->d_name[0] == '.' ||
+            (result = is_running(engine, entry->d_name, &running, err)) < 0 || running)
             continue;
         ret->work_folders++;
-        if (!dry_run)
-            result = tree_remove(dirfd(stream), entry->d_name, err);
+        if (dry_run || tree_remove(dirfd(stream), entry->d_name, &problem) == 0)
+            continue;
+        if (first)
+            error_free(problem);
+        else
+            first = problem;
     }
     if (stream)
         closedir(stream);
-    return result;
+    return result < 0 || !first ? result : error_move(err, take(&first));
 }
 
 static int lock_or_say(struct engine *engine, struct error **err) {

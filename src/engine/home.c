@@ -53,13 +53,27 @@ char *home_path(const struct engine *engine, const char *format, ...) {
     return buffer_take(&path, NULL);
 }
 
+/* Below a folder that hands its group down (set-gid), what tasks leave would not be ours alone: the
+ * users of an image can be given no file of a group that they do not know. */
+static int own_work(struct engine *engine, struct error **err) {
+    struct stat status;
+    OWN_FD work = file_open(engine->home_fd, "work", O_RDONLY | O_DIRECTORY, 0, err);
+    if (work < 0)
+        return -1;
+    if (fstat(work, &status) < 0 || status.st_uid != geteuid() || !(status.st_mode & S_ISGID))
+        return 0;
+    if (fchown(work, (uid_t)-1, getegid()) < 0 || fchmod(work, 0700) < 0)
+        return error_set_errno(err, errno, "the work folder of %s", engine->home);
+    return 0;
+}
+
 /* The folders of a home, made by whoever comes first. */
 static int make_folders(struct engine *engine, struct error **err) {
     static const char *const folders[] = {"runs", "results", "work", "empty"};
     for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
         if (directory_make(engine->home_fd, folders[i], 0700, err) < 0)
             return error_wrap(err, "%s", engine->home);
-    return 0;
+    return own_work(engine, err);
 }
 
 int engine_open(const struct engine_options *options, struct engine **ret, struct error **err) {

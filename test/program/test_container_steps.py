@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from engine_support import wait_until
 
 from container_support import (containers, image_builder, ordinary_containers,  # noqa: F401 (fixtures)
                                ranged_containers, root_containers)
@@ -200,3 +201,83 @@ def test_without_ids_for_its_users_a_step_says_so(ordinary_containers):
     assert '"users: image" needs 65536 subordinate ids, and /etc/subuid gives this user none' in detail
     assert 'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 65533' in detail
     assert '"users: image" needs 65536 subordinate ids' in lab.glovebox('doctor', '--json').stdout.replace('\\"', '"')
+
+
+SHARED = """name: shared
+inputs: {place: {type: directory, writable: true}}
+steps:
+"""
+
+
+def step_in_place(name, command):
+    return """  - id: %s
+    image: example/database
+    users: image
+    entrypoint: [sh, -c]
+    mounts: [{name: place, path: /place, from: inputs.place, writable: true}]
+    command: ['%s']
+""" % (name, command)
+
+
+def load_database(lab, users=''):
+    archive = lab.folder / 'database.tar'
+    files = dict(DATABASE, **{'etc/passwd': DATABASE['etc/passwd'] + users})
+    image_builder.build_archive(str(archive), 'example/database', files, {'Entrypoint': ['/start']})
+    os.chown(archive, *lab.owner)
+    lab.glovebox('image', 'load', archive)
+    lab.policy(allow_image_users=True)
+    os.chown(lab.home / 'policy.json', *lab.owner)
+
+
+def test_what_users_leave_in_anothers_folder_is_the_callers(ranged_containers):
+    """The folder's owner has no number in the keeper's user namespace."""
+    lab = ranged_containers
+    load_database(lab)
+    place = lab.folder / 'place'
+    place.mkdir()
+    os.chmod(place, 0o777)
+    lab.run(SHARED + step_in_place('a', 'mkdir /place/d && chown 33:33 /place/d && chmod 700 /place/d'),
+            '-i', 'place=%s' % place)
+    status = (place / 'd').stat()
+    assert (status.st_uid, status.st_gid) == lab.owner
+
+
+def test_users_of_two_tasks_in_one_folder(root_containers):
+    """The end of one does not take away what the other's still need."""
+    lab = root_containers
+    load_database(lab)
+    place = lab.data({'file': ''}, 'place')
+    own = 'mkdir /place/%s && chown database /place/%s && chmod 700 /place/%s'
+    wait = 'until [ -e /place/%s ]; do sleep 0.1; done; '
+    both = (SHARED
+            + step_in_place('long', own.replace('%s', 'l') + ' && touch /place/began && ' + wait % 'go'
+                            + 'su database -c "touch /place/l/x"')
+            + step_in_place('short', wait % 'began' + own.replace('%s', 's')))
+    program = lab.start(both, '-i', 'place=%s' % place)
+    wait_until(lambda: lab.newest())
+    lab.wait_for_state('short', 'succeeded', timeout=60)
+    (place / 'go').write_text('')
+    assert program.wait(60) == 0, lab.log('long')
+    for path in place.rglob('*'):
+        assert path.lstat().st_uid == lab.owner[0], path
+
+
+def test_users_of_an_image_share_one_bound_of_processes(root_containers):
+    """Where no control group counts them: root is exempt from limits of processes, its guests are not."""
+    lab = root_containers
+    lab.glovebox.prefix = ['unshare', '--mount', 'sh', '-c', 'umount -l /sys/fs/cgroup/pids /sys/fs/cgroup/unified '
+                           '2>/dev/null; exec "$@"', 'sh']
+    load_database(lab, ''.join('u%d:x:%d:%d::/tmp:/bin/sh\n' % (n, n, n) for n in range(2001, 2005)))
+    lab.run("""name: bomb
+steps:
+  - id: a
+    image: example/database
+    users: image
+    entrypoint: [sh, -c]
+    resources: {processes: 20}
+    command: ['for n in 1 2 3 4; do su u200$n -c "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 60 & done; wait" & done;
+      IFS=". "; read up rest </proc/uptime; end=$((up + 3));
+      while read up rest </proc/uptime; [ $up -lt $end ]; do :; done;
+      set -- /proc/[0-9]*; echo $# >/out/count']
+""")
+    assert 10 < int(lab.output('a', 'count')) <= 30

@@ -333,8 +333,10 @@ static void run_vessel(struct setup *setup, struct root *root) {
         box_fail(outcome, stage);
     open_devices(setup);
     /* crun sets the limit of processes before it makes the container's user namespace, which then
-     * holds for all processes of its maker in the one above. */
-    int self = root->box->privileged ? -1 : open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+     * holds for all processes of its maker in the one above; but not for root of the machine, which
+     * several users of an image would make use of. */
+    bool alone = root->box->ranged || !root->box->privileged;
+    int self = alone ? open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (self >= 0 && (root->box->ranged ? users_count_alone(self) : count_alone(0, 0, self)) < 0)
         box_fail(outcome, STAGE_LIMIT);
     if (launch_limits(setup->launch, setup->job->sandbox & ~(uint32_t)SANDBOX_PROCESSES_USER) < 0)

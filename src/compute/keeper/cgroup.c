@@ -273,7 +273,8 @@ static int find_best(int folder, unsigned *ret_controllers) {
     return best;
 }
 
-/* In a group that was left to us, what groups need is made there; else it has to be found. */
+/* In a group that was left to us, what groups need is made there; else it has to be found. That an
+ * ordinary user may write to it says that it was; of root that says nothing. */
 static void open_version_2(struct groups *groups) {
     char base[8192];
     unsigned controllers = 0;
@@ -283,7 +284,7 @@ static void open_version_2(struct groups *groups) {
     if (is_delegated(own))
         make_room(own);
     int folder = find_best(fcntl(own, F_DUPFD_CLOEXEC, 3), &controllers);
-    if (folder < 0) {
+    if (folder < 0 && geteuid() != 0) {
         make_room(own);
         folder = find_best(fcntl(own, F_DUPFD_CLOEXEC, 3), &controllers);
     }

@@ -24,6 +24,7 @@ enum {
     NOTE_MAXIMUM = 1 << 20 /* more than all mounts of a message come to */
 };
 #define NOTES "users"
+#define DEEP  ".glovebox-deep-"
 
 /* ------------------------------------------------------------------- the namespace */
 
@@ -89,14 +90,44 @@ int users_enter_namespace(const struct range *range) {
     return unshare_mapped(CLONE_NEWUSER | CLONE_NEWNS, map_keeper, &entering);
 }
 
-/* All that the keeper has, as it is. */
+static const char *const map_files[] = {"uid_map", "gid_map"};
+
+struct same {
+    int self;
+    char maps[2][512];
+};
+
+/* The ids that this process has, each as it is. */
+static int read_same(struct same *same) {
+    for (size_t i = 0; i < ARRAY_SIZE(map_files); i++) {
+        char text[512], *at = text;
+        int fd = openat(same->self, map_files[i], O_RDONLY | O_CLOEXEC);
+        ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+        if (fd >= 0)
+            close(fd);
+        text[size > 0 ? size : 0] = '\0';
+        size_t used = 0;
+        for (unsigned long first, count; *at && used < sizeof(same->maps[i]) - 64;
+             at += strspn(at, " \n")) {
+            first = strtoul(at, &at, 10);
+            (void)strtoul(at, &at, 10);
+            if ((count = strtoul(at, &at, 10)) == 0)
+                return -1;
+            used += (size_t)snprintf(same->maps[i] + used, sizeof(same->maps[i]) - used,
+                                     "%lu %lu %lu\n", first, first, count);
+        }
+        if (!used)
+            return -1;
+    }
+    return 0;
+}
+
 static int map_same(const void *context) {
-    static const char *const files[] = {"uid_map", "gid_map"};
-    char map[64];
-    int size = snprintf(map, sizeof(map), "0 0 1\n1 1 %d\n", IMAGE_IDS);
-    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-        int fd = openat(*(const int *)context, files[i], O_WRONLY | O_CLOEXEC);
-        if (fd < 0 || write(fd, map, (size_t)size) != size)
+    const struct same *same = context;
+    for (size_t i = 0; i < ARRAY_SIZE(map_files); i++) {
+        ssize_t size = (ssize_t)strlen(same->maps[i]);
+        int fd = openat(same->self, map_files[i], O_WRONLY | O_CLOEXEC);
+        if (fd < 0 || write(fd, same->maps[i], (size_t)size) != size)
             return -1;
         close(fd);
     }
@@ -104,7 +135,10 @@ static int map_same(const void *context) {
 }
 
 int users_count_alone(int self) {
-    return unshare_mapped(CLONE_NEWUSER, map_same, &self) == 1 ? 0 : -1;
+    struct same same = {.self = self};
+    if (read_same(&same) < 0)
+        return -1;
+    return unshare_mapped(CLONE_NEWUSER, map_same, &same) == 1 ? 0 : -1;
 }
 
 /* ------------------------------------------------------------------ what is given */
@@ -124,13 +158,20 @@ static bool is_theirs(const struct giving *giving, const struct stat *status) {
                            status->st_gid - box->range_group < IMAGE_IDS);
 }
 
-/* `name` is "" for the folder itself. Links are given themselves, and set-uid bits go with it. */
+/* `name` is "" for the folder itself. Links are given themselves, and set-uid bits go with it. What
+ * is given is what was looked at, though somebody else may be at work in a folder that several
+ * share. */
 static void give_one(const struct giving *giving, int parent, const char *name,
                      const struct stat *status) {
-    if (is_theirs(giving, status) &&
-        fchownat(parent, name, giving->user, giving->group,
-                 AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH)) < 0)
-        errno = 0; /* it is gone, or another file system */
+    struct stat again;
+    if (!is_theirs(giving, status))
+        return;
+    int fd = *name ? openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : parent;
+    if (fd >= 0 && fstat(fd, &again) == 0 && is_theirs(giving, &again) &&
+        fchownat(fd, "", giving->user, giving->group, AT_EMPTY_PATH) < 0)
+        errno = 0; /* another file system */
+    if (*name && fd >= 0)
+        close(fd);
 }
 
 /* Never through a link, never into another mount; a FIFO is no folder, so is not waited for. */
@@ -140,11 +181,16 @@ static int open_folder(int parent, const char *name) {
     return (int)syscall(SYS_openat2, parent, name, &how, sizeof(how));
 }
 
+/* A name that a task has taken for itself counts as well: that folder is only looked at twice. */
 static void bring_up(struct giving *giving, int parent, const char *name) {
-    char place[32];
-    (void)snprintf(place, sizeof(place), ".glovebox-deep-%u", giving->up);
-    if (syscall(SYS_renameat2, parent, name, giving->root, place, 1u /* RENAME_NOREPLACE */) == 0)
-        giving->up++;
+    for (char place[32];; giving->up++) {
+        (void)snprintf(place, sizeof(place), DEEP "%u", giving->up);
+        if (renameat2(parent, name, giving->root, place, RENAME_NOREPLACE) == 0)
+            break;
+        if (errno != EEXIST)
+            return;
+    }
+    giving->up++;
 }
 
 /* Takes the descriptor. */
@@ -182,7 +228,7 @@ static void give(struct giving *giving, const char *path) {
             give_below(giving, open_folder(fd, "."), 1);
             for (unsigned done = 0; done < giving->up; done++) {
                 char place[32];
-                (void)snprintf(place, sizeof(place), ".glovebox-deep-%u", done);
+                (void)snprintf(place, sizeof(place), DEEP "%u", done);
                 give_below(giving, open_folder(fd, place), 1);
             }
         }
@@ -190,17 +236,41 @@ static void give(struct giving *giving, const char *path) {
     close(fd);
 }
 
-/* All that a note tells of: "UID GID PATH" and a NUL for each folder, behind the process id.
- * Returns how many files there are in the folder `work`, which may be NULL. */
-static uint64_t give_all(const struct box *box, const char *note, size_t size, const char *work) {
+/* Looks through `note`, "UID GID PATH" and a NUL for each folder, for one of this path. */
+static bool tells_of(const char *note, size_t size, const char *path) {
+    for (const char *at = note; at < note + size; at += strlen(at) + 1) {
+        const char *space = strchr(at, ' ');
+        space = space ? strchr(space + 1, ' ') : NULL;
+        if (space && strcmp(space + 1, path) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Another job whose task still runs has this folder, too, and gives it when it ends: what its users
+ * own must stay theirs until then. */
+static bool is_in_use(const struct keeper *keeper, const struct job *own, const char *path) {
+    for (size_t i = 0; i < keeper->running_count; i++) {
+        const struct job *job = &keeper->jobs[keeper->running[i]];
+        if (job != own && job->users.note && !job->users.giving &&
+            tells_of(job->users.note, job->users.size, path))
+            return true;
+    }
+    return false;
+}
+
+/* All that a note tells of. `job`: whose it is, or NULL when no task runs any more. Returns how
+ * many files there are in the job's work folder. */
+static uint64_t give_all(const struct keeper *keeper, const struct job *job, const char *note,
+                         size_t size) {
+    const char *work = job ? job->output.folder : NULL;
     uint64_t files = 0;
-    const char *end = note + size;
-    for (const char *at = note; at < end; at += strlen(at) + 1) {
+    for (const char *at = note; at < note + size; at += strlen(at) + 1) {
         char *path;
-        struct giving giving = {.box = box};
+        struct giving giving = {.box = keeper->box};
         giving.user = (uid_t)strtoul(at, &path, 10);
         giving.group = (gid_t)strtoul(path, &path, 10);
-        if (*path == ' ')
+        if (*path == ' ' && !(job && is_in_use(keeper, job, path + 1)))
             give(&giving, path + 1);
         if (work && *path && strncmp(path + 1, work, strlen(work)) == 0)
             files += giving.files;
@@ -210,7 +280,9 @@ static uint64_t give_all(const struct box *box, const char *note, size_t size, c
 
 /* ----------------------------------------------------------------------- the notes */
 
-static char *write_sources(const struct launch *launch, size_t *ret_size) {
+/* As root, what lies in a folder goes to the folder's owner. An ordinary user's keeper can give to
+ * that user only: it sees other owners as nobody, whose number is one of the range. */
+static char *write_sources(const struct box *box, const struct launch *launch, size_t *ret_size) {
     char *text = NULL;
     FILE *out = open_memstream(&text, ret_size);
     if (!out)
@@ -219,7 +291,8 @@ static char *write_sources(const struct launch *launch, size_t *ret_size) {
         const struct launch_mount *mount = &launch->mounts[i];
         struct stat status;
         if (mount->writable && mount->source[0] && stat(mount->source, &status) == 0)
-            (void)fprintf(out, "%u %u %s%c", status.st_uid, status.st_gid, mount->source, 0);
+            (void)fprintf(out, "%u %u %s%c", box->privileged ? status.st_uid : 0,
+                          box->privileged ? status.st_gid : 0, mount->source, 0);
     }
     if (fclose(out) != 0) {
         free(text);
@@ -242,9 +315,9 @@ int users_note(struct keeper *keeper, struct job *job) {
                                 O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (notes >= 0)
         close(notes);
-    job->users.note = write_sources(&keeper->launch, &job->users.size);
+    job->users.note = write_sources(keeper->box, &keeper->launch, &job->users.size);
     if (fd >= 0 && job->users.note && dprintf(fd, "%15s\n", "") == 16 &&
-        write(fd, job->users.note, job->users.size) == (ssize_t)job->users.size) {
+        write(fd, job->users.note, job->users.size) == (ssize_t)job->users.size && fsync(fd) == 0) {
         job->users.fd = fd;
         return 0;
     }
@@ -291,12 +364,12 @@ static void give_leftover(const struct keeper *keeper, int notes, const char *na
     if (size >= 16) {
         text[size] = '\0';
         wait_for_init((pid_t)strtol(text, NULL, 10));
-        (void)give_all(keeper->box, text + 16, (size_t)size - 16, NULL);
+        (void)give_all(keeper, NULL, text + 16, (size_t)size - 16);
     }
     if (fd >= 0)
         close(fd);
     free(text);
-    if (size >= 0)
+    if (size >= 16)
         (void)unlinkat(notes, name, 0);
 }
 
@@ -316,8 +389,7 @@ void users_give_leftovers(const struct keeper *keeper) {
 /* -------------------------------------------------------------------- after a job */
 
 static void give_job(const struct keeper *keeper, struct job *job) {
-    job->outcome->files =
-        give_all(keeper->box, job->users.note, job->users.size, job->output.folder);
+    job->outcome->files = give_all(keeper, job, job->users.note, job->users.size);
 }
 
 bool users_begin_giving(struct keeper *keeper, struct job *job, int status,

@@ -103,21 +103,22 @@ TEST(all_that_its_users_leave_is_the_callers) {
     bed_remove(&bed);
 }
 
-/* What lies too deep for one walk is brought up; nothing is left that the caller cannot remove.
- * Twice as deep, a job that takes long enough is stopped. */
+/* What lies too deep for one walk is brought up, also where its name is taken; nothing is left that
+ * the caller cannot remove. Twice as deep, a job that takes long enough is stopped. */
 TEST(folders_without_end_are_the_callers_too) {
     struct bed bed;
     struct compute_mount mount;
     REQUIRE(shut_in_make(&bed));
     struct job job =
         with_output(&bed, "deep",
-                    SHELL("cd /out; i=0; while [ $i -lt 250 ]; do mkdir d && chown 33:33 d && "
+                    SHELL("cd /out; mkdir .glovebox-deep-0; i=0; while [ $i -lt 250 ]; do mkdir d "
+                          "&& chown 33:33 d && "
                           "chmod 700 d && cd d || exit 1; i=$((i+1)); done; echo x >f; chown 9 f"),
                     &mount);
     const struct report *report = bed_run(&bed, &job);
     REQUIRE(report);
     CHECK_INTEGER(report->cause, CAUSE_NONE);
-    for (int i = -1; i < 1; i++) {
+    for (int i = -1; i < 2; i++) {
         OWN_STRING part = i < 0 ? memory_copy_string("d") : memory_format(".glovebox-deep-%d", i);
         OWN_STRING path = path_join(bed.work, part);
         struct stat status;
