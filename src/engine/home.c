@@ -170,7 +170,11 @@ int home_lock(struct engine *engine, struct error **err) {
     return take_lock(engine, LOCK_EX, err);
 }
 
+/* Said, not left to the closing: a program that we have just started has the descriptor, too, until
+ * its exec() comes to closing it, which may be after posix_spawn() has returned. */
 void home_unlock(struct engine *engine) {
+    if (engine->lock_fd >= 0)
+        (void)flock(engine->lock_fd, LOCK_UN);
     file_close(&engine->lock_fd);
 }
 
