@@ -276,7 +276,7 @@ steps:
     entrypoint: [sh, -c]
     resources: {processes: 20}
     command: ['for n in 1 2 3 4; do su u200$n -c "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 60 & done; wait" & done;
-      IFS=". "; read up rest </proc/uptime; end=$((up + 3));
+      IFS=". "; read up rest </proc/uptime; end=$((up + 5));
       while read up rest </proc/uptime; [ $up -lt $end ]; do :; done;
       set -- /proc/[0-9]*; echo $# >/out/count']
 """)
