@@ -18,9 +18,9 @@ void tap_register(struct tap_test *test) {
 void tap_fail(const char *file, int line, const char *format, ...) {
     va_list list;
     va_start(list, format);
-    printf("# %s:%d: failed: ", file, line);
-    vprintf(format, list);
-    printf("\n");
+    (void)fprintf(stderr, "# %s:%d: failed: ", file, line);
+    (void)vfprintf(stderr, format, list);
+    (void)fputc('\n', stderr);
     va_end(list);
     tap_failures++;
 }
