@@ -18,6 +18,13 @@ static void end_step(struct scan *scan) {
         sha256_finish(scan->hash, scan->step->output);
 }
 
+static void note_times(struct crate_step *step, int64_t started, int64_t ended) {
+    if (started && (!step->started || started < step->started))
+        step->started = started;
+    if (ended > step->ended)
+        step->ended = ended;
+}
+
 static void count_task(struct scan *scan, struct rows *rows) {
     struct crate_step *step = scan->step;
     int64_t state = rows_integer(rows, 2), cause = rows_integer(rows, 3);
@@ -29,10 +36,7 @@ static void count_task(struct scan *scan, struct rows *rows) {
     if (state == TASK_FAILED && cause >= 0 && cause < CAUSE_COUNT)
         step->causes[cause]++;
     step->launches += rows_integer(rows, 6);
-    if (started && (!step->started || started < step->started))
-        step->started = started;
-    if (ended > step->ended)
-        step->ended = ended;
+    note_times(step, started, ended);
     const char *partition = rows_text(rows, 1);
     const void *output = rows_bytes(rows, 7, &size);
     if (size != SHA256_SIZE || (state != TASK_SUCCEEDED && state != TASK_REUSED))
@@ -42,12 +46,36 @@ static void count_task(struct scan *scan, struct rows *rows) {
     step->has_output = true;
 }
 
+/* Of tasks that wait only numbers are told: their order does not matter. */
+static int count_waiting(struct crate_writer *crate, struct error **err) {
+    OWN_ROWS rows = store_query(crate->engine->store, err,
+                                "SELECT step, state, count(*), sum(attempts), min(nullif(started, "
+                                "0)), max(ended) FROM task WHERE run = ? AND state IN (0, 1) "
+                                "GROUP BY state, step",
+                                "i", crate->id);
+    int more = rows ? 1 : -1;
+    while (more > 0 && (more = rows_next(rows, err)) > 0) {
+        size_t number = (size_t)rows_integer(rows, 0);
+        if (number >= crate->pipeline->step_count)
+            continue;
+        struct crate_step *step = &crate->steps[number];
+        int64_t count = rows_integer(rows, 2);
+        step->total += count;
+        step->states[rows_integer(rows, 1)] += count;
+        step->launches += rows_integer(rows, 3);
+        note_times(step, rows_integer(rows, 4), rows_integer(rows, 5));
+    }
+    return more;
+}
+
 static int count_tasks(struct crate_writer *crate, struct error **err) {
     struct scan scan CLEANUP(scan_release) = {.hash = sha256_new()};
+    if (count_waiting(crate, err) < 0)
+        return -1;
     OWN_ROWS rows =
         store_query(crate->engine->store, err,
                     "SELECT step, partition, state, cause, started, ended, attempts, "
-                    "output FROM task WHERE run = ? AND state >= 0 ORDER BY step, partition",
+                    "output FROM task WHERE run = ? AND state > 1 ORDER BY step, partition",
                     "i", crate->id);
     if (!rows || !scan.hash)
         return rows ? error_set_memory(err) : -1;
