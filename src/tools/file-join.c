@@ -23,13 +23,14 @@ struct joiner {
     const char *source; /* the one at hand */
     regex_t pattern;
     bool filtered;
-    size_t files;
+    size_t files, links;
 };
 
 static int copy_entry(const struct tree_entry *entry, void *context, enum tree_verdict *verdict,
                       struct error **err) {
     struct joiner *self = context;
     (void)verdict;
+    self->links += S_ISLNK(entry->status->st_mode);
     if (!S_ISREG(entry->status->st_mode))
         return 0;
     if (self->filtered && regexec(&self->pattern, entry->path, 0, NULL, 0) != 0)
@@ -134,6 +135,8 @@ static int run(const struct tool_call *call, struct error **err) {
     if (join_named(&self, names ? names : buffer_text(&all), err) < 0)
         return -1;
     printf("%zu files\n", self.files);
+    if (self.links) /* in words that name none: they may tell of patients */
+        printf("%zu links left out\n", self.links);
     return TOOL_OK;
 }
 
@@ -143,7 +146,8 @@ const struct tool tool_file_join = {
     .input = "a folder with a folder for each source",
     .output = "the files of all of them",
     .help = "Copies what the sources hold into one folder, as plugins of type ts do in ChRIS. "
-            "Where two sources have a file of the same name, the earlier one's is kept.",
+            "Where two sources have a file of the same name, the earlier one's is kept. Links are "
+            "left out.",
     .options = options,
     .option_count = ARRAY_SIZE(options),
     .run = run,
