@@ -111,10 +111,9 @@ int gc_sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret, st
         if (entry->d_name[0] == '.' ||
             (result = is_running(engine, entry->d_name, &running, err)) < 0 || running)
             continue;
-        ret->work_folders++;
         if (dry_run || tree_remove(dirfd(stream), entry->d_name, &problem) == 0)
-            continue;
-        if (first)
+            ret->work_folders++;
+        else if (first)
             error_free(problem);
         else
             first = problem;

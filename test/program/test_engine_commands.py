@@ -155,6 +155,19 @@ def test_cancel_a_task_that_ignores_sigterm(lab):
     assert not processes_with('trap "" TERM')
 
 
+def test_a_run_that_is_being_cancelled_is_not_paused(lab):
+    """It would be forgotten that it was cancelled."""
+    text = ('name: slow\ninputs:\n' + JUDGE_INPUT + 'steps:\n  - id: slow\n' + JUDGE_MOUNT +
+            '''    command: 'trap "" TERM; echo up >> /judge/log; while true; do sleep 0.1; done'
+''')
+    program = started(lab, text)
+    lab.glovebox('cancel', 'last')
+    refused = lab.glovebox('pause', 'last', status=1)
+    assert 'run slow-1 is being cancelled' in refused.stderr
+    program.communicate(timeout=30)
+    assert lab.state() == 'cancelled'
+
+
 def test_a_task_may_tidy_up_when_it_is_cancelled(lab):
     text = ('name: tidy\ninputs:\n' + JUDGE_INPUT + 'steps:\n  - id: tidy\n' + JUDGE_MOUNT +
             '''    command: 'trap "echo bye >> /judge/log; exit 0" TERM; echo up >> /judge/log; while true; do sleep 0.02; done'

@@ -184,6 +184,36 @@ def test_rm_of_a_run_under_way_is_refused(lab):
     assert lab.newest() is None
 
 
+def test_a_work_folder_that_cannot_be_removed_keeps_no_other(lab, chain):
+    """Both of `gc`, which says so, and of whoever drives, who goes on."""
+    stuck = lab.home / 'work' / 'left-1.7.1' / 'out'
+    stuck.mkdir(parents=True)
+    if subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', stuck], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip('this user may not mount')
+    try:
+        for number in range(20):
+            (lab.home / 'work' / ('left-1.%d.1' % (100 + number)) / 'out').mkdir(parents=True)
+        done = lab.glovebox('gc', status=1)
+        assert 'left-1.7.1' in done.stderr or 'busy' in done.stderr.lower(), done.stderr
+        assert [path.name for path in (lab.home / 'work').iterdir()] == ['left-1.7.1']
+        lab.run(HELLO)
+    finally:
+        subprocess.run(['umount', '-l', stuck], check=True)
+    lab.run(HELLO)
+    assert not list((lab.home / 'work').iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can give a folder to another group')
+def test_a_home_below_a_folder_that_hands_its_group_down(lab):
+    """What tasks leave is not that group's while they are at work."""
+    os.chown(lab.home.parent, -1, 4242)
+    os.chmod(lab.home.parent, 0o2770)
+    lab.run('name: p\nsteps: [{id: a, command: "stat -c %g /out > /out/group"}]\n')
+    status = (lab.home / 'work').stat()
+    assert lab.home.stat().st_gid == 4242
+    assert (status.st_gid, status.st_mode & 0o7777) == (os.getegid(), 0o700)
+
+
 # ------------------------------------------------------------------- in trouble
 
 HELLO = 'name: hello\nsteps:\n  - {id: a, command: "echo hello > /out/a"}\n'
