@@ -73,7 +73,7 @@ struct job {
                            job and within limits.scratch. Else it may write to /tmp only */
     bool users;         /* of an image: besides its own user it has the others, 0 to 65535, and may
                            change to them. What they leave in writable mounts and in the log belongs
-                           to the caller before exited() */
+                           to the caller before exited(); as root, to each mount's owner */
 };
 
 struct exit_report {

@@ -1,5 +1,4 @@
-/* The store of images: its folder, its lock, its index, and finding in it.
- */
+/* The store of images: its folder, its lock, its index, and finding in it. */
 #include "private-image.h"
 
 #include <errno.h>

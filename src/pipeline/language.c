@@ -159,8 +159,7 @@ const struct language_key language_keys[] = {
      "writable_root: true", "container"},
     {"step", "users", "one of one|image",
      "image: the program may change to other users of its image, as gosu, su and chown do; the "
-     "site "
-     "must allow it. Else there is one user in it, the image's own.",
+     "site must allow it. Else there is one user in it, the image's own.",
      "users: image", "container"},
     {"step", "cache", "boolean",
      "false: never reuse an earlier result of the same work; for steps that ask the world.",
