@@ -143,7 +143,8 @@ static void hide_values(char *message) {
 static int finish(struct expression *expression, jv last, struct error **err) {
     if (watchdog_stop(expression->watchdog)) {
         jv_free(last);
-        return error_set(err, ERROR_LIMIT, "the expression ran for more than %d s and was stopped",
+        return error_set(err, ERROR_LIMIT,
+                         "the expression ran for more than %d s of processor time and was stopped",
                          EXPRESSION_TIME / 1000);
     }
     if (!jv_invalid_has_msg(jv_copy(last))) {

@@ -9,7 +9,7 @@
 #define EXPRESSION_MAXIMUM_PROGRAM ((size_t)64 << 10)
 #define EXPRESSION_MAXIMUM_OUTPUTS 200000
 #define EXPRESSION_MAXIMUM_VALUES  2000000 /* in all outputs together */
-#define EXPRESSION_TIME            5000    /* ms, for one run */
+#define EXPRESSION_TIME            5000    /* ms of processor time, for one run */
 
 /* Direct conversion, without text in between. Invalid / NULL beyond the bounds. */
 jv jv_from_json(const json_t *json, unsigned depth);
@@ -22,7 +22,7 @@ int expression_check_words(const char *program, struct error **err) MUST_CHECK;
 /* True when every bracket is closed: then it may stand between brackets. */
 bool expression_is_balanced(const char *program);
 
-/* Stops a jq that runs for too long. */
+/* Stops a jq that runs for too long. For one thread. */
 struct watchdog;
 struct watchdog *watchdog_new(jq_state *jq) MUST_CHECK;
 void watchdog_free(struct watchdog *watchdog);

@@ -1,7 +1,9 @@
 /*
  * libjq 1.6 offers no limit on time, but looks at its `halted` flag before every instruction.
- * A timer's thread sets it. Builtins that loop inside one instruction (a regular expression, a
- * very long repeated string) are not reached by this.
+ * A timer's thread sets it. What counts is the processor time of the thread that evaluates, which
+ * is the one that evaluated first: on a machine that stands still for a while nothing is stopped.
+ * Builtins that loop inside one instruction (a regular expression, a very long repeated string)
+ * are not reached by this.
  */
 #include "pipeline/private-expression.h"
 
@@ -37,7 +39,7 @@ struct watchdog *watchdog_new(jq_state *jq) {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD};
     event.sigev_value.sival_ptr = watchdog;
     event.sigev_notify_function = on_time;
-    watchdog->has_timer = timer_create(CLOCK_MONOTONIC, &event, &watchdog->timer) == 0;
+    watchdog->has_timer = timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &watchdog->timer) == 0;
     return watchdog;
 }
 
