@@ -11,7 +11,8 @@ import tempfile
 import time
 import urllib.request
 
-# With later versions of FastAPI its tasks cannot speak to its own API server: they send JSON that does not say so.
+# The FastAPI of its time: with the newest one its tasks' requests were refused by its own API server. Whether
+# this one suffices has not been seen.
 AIRFLOW = ['apache-airflow==3.0.6', 'fastapi==0.116.1']
 
 
