@@ -111,12 +111,16 @@ int gc_sweep_work(struct engine *engine, bool dry_run, struct gc_report *ret, st
         if (entry->d_name[0] == '.' ||
             (result = is_running(engine, entry->d_name, &running, err)) < 0 || running)
             continue;
-        if (dry_run || tree_remove(dirfd(stream), entry->d_name, &problem) == 0)
+        if (dry_run || tree_remove(dirfd(stream), entry->d_name, &problem) == 0) {
             ret->work_folders++;
-        else if (first)
+        } else if (first) {
             error_free(problem);
-        else
+        } else {
+            error_wrap(&problem, "%s/%s", path, entry->d_name);
+            error_hint(&problem, "is something mounted in it, or does it belong to somebody else? "
+                                 "End that, then run glovebox gc");
             first = problem;
+        }
     }
     if (stream)
         closedir(stream);

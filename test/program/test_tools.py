@@ -310,6 +310,23 @@ def test_fetch_checks_digests(tool):
     tool('file-fetch', source, 'outside', '--sha256', sums, status=1)
 
 
+# ------------------------------------------------------------------- file-join
+
+def test_join_keeps_the_first_and_counts_links(tool):
+    source = tool.folder / 'source'
+    for name in 'ab':
+        (source / name).mkdir(parents=True)
+        (source / name / 'same').write_text(name)
+        (source / name / name).write_text(name)
+    (source / 'a' / 'Smith-John').symlink_to('/etc/passwd')
+    (source / 'b' / 'inside').symlink_to('same')
+    _, process = tool('file-join', source, 'joined', '--sources', 'b,a')
+    assert {path.name: path.read_text() for path in (tool.folder / 'joined').iterdir()} == {
+        'same': 'b', 'a': 'a', 'b': 'b'}
+    assert process.stdout.splitlines() == ['3 files', '2 links left out']
+    assert 'Smith' not in process.stdout + process.stderr
+
+
 # ------------------------------------------------------------ classify, report
 
 def phantoms(folder):
