@@ -77,6 +77,11 @@ static void push_reset(struct task *task) {
     run->reset_list = task;
 }
 
+/* Below which node those are that an edge from this node leads to. */
+static struct node *top_of(enum relation relation, size_t common, struct node *node) {
+    return relation == RELATION_JOIN ? node_at_level(node, (uint32_t)common) : node;
+}
+
 /* A task that depends on one that was reset. What was not begun yet waits anew, as what has ended
  * does. */
 static int reset_at(struct node *node, void *context, struct error **err) {
@@ -128,6 +133,45 @@ static int undo_fan(struct task *task, size_t fan_step, struct error **err) {
     return 0;
 }
 
+/* What a step leads to, by data, order or `next`, is marked and put on the heap. */
+static void spread(const struct run *run, const struct run_step *step, bool *seen, size_t *heap,
+                   size_t *count) {
+    size_t total = step->dependent_count + step->step->next_count;
+    for (size_t i = 0; i < total; i++) {
+        const struct run_step *to =
+            i < step->dependent_count
+                ? step->dependents[i].step
+                : &run->steps[step->step->next[i - step->dependent_count].target];
+        if (!seen[to->step->index])
+            heap[(*count)++] = to->step->index;
+        seen[to->step->index] = true;
+    }
+}
+
+/* The jump back of a loop: what lies there came before the step that is done anew, and is named
+ * again if the loop goes round again. 1, 0, or -1. */
+static int jumps_back(const struct run *run, const struct step *step, size_t target,
+                      struct error **err) {
+    if (target > step->index)
+        return 0;
+    size_t steps = run->pipeline->step_count, count = 1;
+    bool *seen = memory_allocate(steps * sizeof(*seen));
+    size_t *heap = memory_allocate(steps * sizeof(*heap));
+    if (!seen || !heap) {
+        memory_free(seen);
+        memory_free(heap);
+        return error_set_memory(err);
+    }
+    heap[0] = target;
+    seen[target] = true;
+    while (count && !seen[step->index])
+        spread(run, &run->steps[heap[--count]], seen, heap, &count);
+    bool loop = seen[step->index];
+    memory_free(seen);
+    memory_free(heap);
+    return loop;
+}
+
 /* Everything that depends on a task that was reset, at any distance. A fan over its outputs is
  * undone: its partitions may be others now. */
 static int reset_dependents(struct task *task, struct error **err) {
@@ -141,19 +185,16 @@ static int reset_dependents(struct task *task, struct error **err) {
     for (size_t i = 0; i < task->step->dependent_count; i++) {
         struct run_step *other = task->step->dependents[i].step;
         const struct edge *edge = &other->step->edges[task->step->dependents[i].edge];
-        struct node *top = edge->relation == RELATION_JOIN
-                               ? node_at_level(task->node, (uint32_t)edge->common)
-                               : task->node;
+        struct node *top = top_of(edge->relation, edge->common, task->node);
         if (axis_visit(other->axis, top, reset_at, other, err) < 0)
             return -1;
     }
     for (size_t i = 0; i < task->step->step->next_count; i++) {
         const struct next_edge *edge = &task->step->step->next[i];
         struct run_step *other = &run->steps[edge->target];
-        struct node *top = edge->relation == RELATION_JOIN
-                               ? node_at_level(task->node, (uint32_t)edge->common)
-                               : task->node;
-        if (axis_visit(other->axis, top, reset_at, other, err) < 0)
+        struct node *top = top_of(edge->relation, edge->common, task->node);
+        int back = jumps_back(run, task->step->step, edge->target, err);
+        if (back < 0 || (!back && axis_visit(other->axis, top, reset_at, other, err) < 0))
             return -1;
     }
     return 0;
@@ -177,7 +218,31 @@ static int reset_blocked(struct task *task, void *context, struct error **err) {
     if (task->reset || task->state != TASK_SKIPPED || task->skip == SKIP_WHEN ||
         task->skip == SKIP_PERSON || task->skip == SKIP_SELECTION)
         return 0;
+    task->step->reopened = true;
     return reset_task(task, false, err);
+}
+
+/* What has not begun waits anew for what is looked at again. */
+static int call_back(struct task *task, void *context, struct error **err) {
+    const struct step *step = task->step->step;
+    bool sleeps = task->state == TASK_SLEEPING && task->chosen != NEXT_POLLS;
+    (void)context;
+    if (task->reset || task->flight || (task->state != TASK_READY && !sleeps))
+        return 0;
+    for (size_t i = 0; i < step->edge_count; i++) {
+        const struct edge *edge = &step->edges[i];
+        const struct task *other = graph_upstream(task, edge->step);
+        if (edge->relation == RELATION_JOIN ? task->step->run->steps[edge->step].reopened
+                                            : other && other->reset)
+            return reset_task(task, false, err);
+    }
+    return 0;
+}
+
+static int look_again(struct run *run, struct error **err) {
+    if (for_tasks(run, NULL, reset_blocked, NULL, err) < 0)
+        return -1;
+    return for_tasks(run, NULL, call_back, NULL, err);
 }
 
 /* Fans over inputs that could not be made are listed again. */
@@ -223,7 +288,7 @@ static int reset_run(struct run *run, const char *where, struct reset *reset, st
         if (reset_dependents(task, err) < 0)
             return -1;
     }
-    if (for_tasks(run, NULL, reset_blocked, NULL, err) < 0 || reset_fans(run, err) < 0 ||
+    if (look_again(run, err) < 0 || reset_fans(run, err) < 0 ||
         (run->undone && forget_undone(run, err) < 0))
         return -1;
     run->undone = false;
@@ -325,7 +390,7 @@ static int apply_mark(struct run *run, const json_t *arguments, struct error **e
                         json_get_string(arguments, "reason", ""),
                         json_get_string(arguments, "who", "unknown")};
     if (for_tasks(run, json_get_string(arguments, "where", NULL), mark_task, &mark, err) < 0 ||
-        for_tasks(run, NULL, reset_blocked, NULL, err) < 0)
+        look_again(run, err) < 0)
         return -1;
     if (run->state < RUN_SUCCEEDED)
         return 0;

@@ -495,7 +495,7 @@ int flight_after_commit(struct engine *engine, struct error **err) {
 
 static int load_attempt(struct flight *flight, struct error **err) {
     OWN_ROWS rows = store_query(flight->engine->store, err,
-                                "SELECT recipe, cacheable, job FROM attempt "
+                                "SELECT recipe, cacheable, job, cause FROM attempt "
                                 "WHERE task = ? AND number = ?",
                                 "ii", flight->task->id, (int64_t)flight->number);
     if (!rows)
@@ -506,6 +506,7 @@ static int load_attempt(struct flight *flight, struct error **err) {
     flight->recipe_text = memory_copy_string(rows_text(rows, 0));
     flight->cacheable = rows_integer(rows, 1);
     (void)snprintf(flight->job, sizeof(flight->job), "%s", rows_text(rows, 2));
+    flight->doubtful = rows_integer(rows, 3) == CAUSE_LOST;
     if (!flight->recipe_text)
         return error_set_memory(err);
     sha256_of(flight->recipe_text, strlen(flight->recipe_text), flight->recipe_key);
@@ -532,7 +533,6 @@ int flight_attach(struct task *task, struct error **err) {
     if (!flight || load_attempt(flight, err) < 0)
         return -1;
     schedule_take(task);
-    flight->doubtful = engine->rebooted;
     if (engine->driver->find(engine->compute, flight->job) != JOB_UNKNOWN)
         return 0;
     /* The intent was durable, the launch never came: it is as if we had not tried. */

@@ -105,10 +105,33 @@ static int read_boot(struct buffer *ret, struct error **err) {
     return 0;
 }
 
+/* For whoever drives the home from now on: what runs is older than the machine's last start. What
+ * an attempt says that it left may be gone, so it counts as lost, whenever it is heard of. */
+static int mark_doubtful(struct engine *engine, struct error **err) {
+    if (store_run(engine->store, err, "UPDATE attempt SET cause = ? WHERE ended IS NULL", "i",
+                  (int64_t)CAUSE_LOST) < 0)
+        return -1;
+    return store_run(engine->store, err,
+                     "INSERT OR REPLACE INTO home(name, value) "
+                     "SELECT 'older', coalesce(max(id), 0) FROM run",
+                     "");
+}
+
+/* While runs are under way that are older than the last start. */
+static int load_rebooted(struct engine *engine, struct error **err) {
+    int64_t any = 0;
+    if (store_integer(engine->store, 0, &any, err,
+                      "SELECT EXISTS(SELECT 1 FROM run WHERE state < 4 AND id <= "
+                      "(SELECT CAST(value AS INTEGER) FROM home WHERE name = 'older'))",
+                      "") < 0)
+        return -1;
+    engine->rebooted = any;
+    return 0;
+}
+
 int power_begin(struct engine *engine, struct error **err) {
     OWN_BUFFER boot = {.maximum = 128};
     int64_t same = 0, busy = 0;
-    engine->rebooted = false;
     if (read_boot(&boot, err) < 0 ||
         store_integer(engine->store, 0, &engine->sync_round, err,
                       "SELECT coalesce(max(unsafe), 0) + 1 FROM result WHERE unsafe IS NOT NULL",
@@ -118,21 +141,22 @@ int power_begin(struct engine *engine, struct error **err) {
                       buffer_text(&boot)) < 0)
         return -1;
     if (same == 1)
-        return 0;
+        return load_rebooted(engine, err);
     if (engine_write(engine, err) < 0)
         return -1;
     if (store_integer(engine->store, 0, &busy, err,
                       "SELECT EXISTS(SELECT 1 FROM run WHERE state < 4)", "") < 0)
         return -1;
-    engine->rebooted = same == 0;
-    if (engine->rebooted && (busy || engine->sync_round > 1) && examine(engine, err) < 0)
+    if (same == 0 && (busy || engine->sync_round > 1) &&
+        (examine(engine, err) < 0 || mark_doubtful(engine, err) < 0))
         return -1;
     if (store_run(engine->store, err, "UPDATE result SET unsafe = NULL WHERE unsafe IS NOT NULL",
                   "") < 0 ||
         store_run(engine->store, err, "INSERT OR REPLACE INTO home(name, value) VALUES('boot', ?)",
-                  "s", buffer_text(&boot)) < 0)
+                  "s", buffer_text(&boot)) < 0 ||
+        store_commit(engine->store, err) < 0)
         return -1;
-    return store_commit(engine->store, err);
+    return load_rebooted(engine, err);
 }
 
 int power_sync(const struct engine *engine, struct error **err) {

@@ -119,6 +119,7 @@ struct run_step {
     bool selected;
     bool starts; /* by itself, as --only left out what would fire it */
     bool has_log_folder;
+    bool reopened; /* by a command: tasks of it that were skipped are looked at again */
 };
 
 enum manifest_of { MANIFEST_OF_INPUT, MANIFEST_OF_PARAMETER };
@@ -195,7 +196,7 @@ struct engine {
     unsigned calls_made;
     struct expression_cache *expressions;
     int64_t sync_round; /* results stored now are safe after the sync that ends it */
-    bool rebooted;      /* the home was last driven in another boot of the machine */
+    bool rebooted;      /* runs are under way that are older than the last start of the machine */
     bool ending;        /* a run's end is in this turn's commit */
     char *own_folder;   /* of our executable, mounted for tools */
 };

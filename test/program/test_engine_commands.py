@@ -302,6 +302,32 @@ steps:
     assert 'done by hand' in lab.record()['a']['reason']
 
 
+def test_what_has_not_begun_waits_for_what_a_mark_opens_again(lab):
+    text = ('name: marked\ninputs:\n' + JUDGE_INPUT + '''
+steps:
+  - {id: list, command: 'echo "[1,2]" > /out/l'}
+  - {id: bad, command: "false", on_failure: continue}
+  - {id: middle, foreach: {json: list/l}, needs: bad, command: 'echo ${item} > /out/m'}
+  - id: last
+    foreach: middle
+    in: middle
+    trigger_rule: all_done
+    limit: 1
+''' + JUDGE_MOUNT + '''
+    command: 'echo ${item} >> /judge/log; until [ -e /judge/go ]; do sleep 0.02; done;
+      cp /in/m /out/m || echo none > /out/m'
+''')
+    program = started(lab, text)
+    lab.glovebox('succeed', 'last', 'bad', '--reason', 'done by hand')
+    lab.wait_for_state('middle@1', 'succeeded')
+    release(lab)
+    program.communicate(timeout=30)
+    assert program.returncode == 0
+    first, second = (lab.output('last@%s' % item, 'm') for item in lab.judged())
+    assert first == 'none\n', 'it had begun'
+    assert second == lab.judged()[1] + '\n'
+
+
 def test_a_reason_is_required(lab):
     run = lab.run('name: bad\nsteps:\n  - {id: a, command: "false"}\n', status=1)
     for command in ('skip', 'succeed'):

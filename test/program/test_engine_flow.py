@@ -295,6 +295,34 @@ steps:
     assert lab.state() == 'succeeded'
 
 
+def test_a_retry_within_a_loop_keeps_what_came_before(lab):
+    """The jump back does not make a step of the loop one that was never named."""
+    text = ('name: loop\ninputs:\n' + JUDGE_INPUT + '''
+steps:
+  - {id: start, type: dummy, next: work}
+  - id: work
+''' + JUDGE_MOUNT + '''
+    command: 'echo work >> /judge/log; echo w > /out/w'
+    next: check
+  - id: check
+''' + JUDGE_MOUNT + '''
+    command: 'n=$(grep -c work /judge/log); [ $n -lt 2 ] || [ -e /judge/well ] || exit 3;
+      echo "{\\"n\\": $n}" > /out/result.json'
+    next: {if: [{jq: .n < 2, target: work}], else: done}
+  - {id: done, command: 'echo d > /out/d'}
+''')
+    judge = lab.judge()
+    run = lab.run(text, '-i', 'judge=%s' % judge, status=1)
+    assert lab.states() == {'start': 'succeeded', 'work': 'succeeded', 'check': 'failed', 'done': 'waiting'}
+    (judge / 'well').touch()
+    lab.glovebox('retry', run)
+    assert set(lab.states().values()) == {'succeeded'}
+    assert lab.judged() == ['work'] * 2, 'it was not done again'
+    assert lab.output('work', 'w') == 'w\n'
+    lab.glovebox('restart', run, '--from', 'work')
+    assert lab.judged() == ['work'] * 3 and set(lab.states().values()) <= {'succeeded', 'reused'}
+
+
 def test_a_loop_of_each_partition(lab):
     text = ('name: loop\ninputs:\n' + JUDGE_INPUT + '''
 steps:

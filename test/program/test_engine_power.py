@@ -4,6 +4,7 @@ A power cut is played: all programs are killed, the home is told that it was ano
 that were not synced are taken away.
 """
 import os
+import shutil
 import sqlite3
 
 import pytest
@@ -89,18 +90,44 @@ def test_what_nothing_happened_to_is_kept(lab, half):
 
 def test_an_attempt_that_ended_unseen_is_not_trusted(lab, half):
     """The keeper saw it end; whether its outputs reached the disk, nobody knows."""
-    half.kill()
-    half.communicate()
-    out, = (lab.home / 'work').glob('*/out')
-    (lab.folder / 'judge' / 'go').write_text('')
-    wait_until(lambda: (out / 'two').exists() and (out / 'two').stat().st_size)
-    journal = lab.home / 'compute'
-    size = sum(path.stat().st_size for path in journal.rglob('*.journal'))
-    wait_until(lambda: sum(path.stat().st_size for path in journal.rglob('*.journal')) > size or
-               not lab.keepers())
+    out = end_unseen(lab, half)
     cut_power(lab)
     (out / 'two').write_text('')
     lab.glovebox('resume', 'last')
+    assert_made_again(lab)
+
+
+@pytest.mark.parametrize('left', ['nothing', 'torn'])
+def test_nor_is_it_by_the_second_who_drives_after_the_cut(lab, half, left):
+    """The first notices the power cut, and dies before it hears of the attempt."""
+    out = end_unseen(lab, half)
+    cut_power(lab)
+    if left == 'nothing':
+        shutil.rmtree(out.parent)
+    else:
+        (out / 'two').write_text('')
+    database(lab, "CREATE TRIGGER die BEFORE UPDATE OF ended ON attempt BEGIN SELECT RAISE(ABORT, 'died'); END")
+    assert 'died' in lab.glovebox('resume', 'last', status=None).stderr
+    assert database(lab, "SELECT value = 'another' FROM home WHERE name = 'boot'") == [(0,)]
+    database(lab, 'DROP TRIGGER die')
+    lab.glovebox('resume', 'last')
+    assert_made_again(lab)
+
+
+def end_unseen(lab, program):
+    program.kill()
+    program.communicate()
+    out, = (lab.home / 'work').glob('*/out')
+    journal = lab.home / 'compute'
+    size = sum(path.stat().st_size for path in journal.rglob('*.journal'))
+    (lab.folder / 'judge' / 'go').write_text('')
+    wait_until(lambda: (out / 'two').exists() and (out / 'two').stat().st_size)
+    wait_until(lambda: sum(path.stat().st_size for path in journal.rglob('*.journal')) > size or
+               not lab.keepers())
+    return out
+
+
+def assert_made_again(lab):
     attempts = lab.record()['two']['attempts']
     assert [each['cause'] for each in attempts] == ['lost', '']
     assert (lab.home / 'runs' / lab.newest() / 'outputs/two').read_text() == '1\n'
