@@ -6,9 +6,11 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define READ_BLOCK ((size_t)1 << 20)
+#define SMALL_BLOCK 4096
+#define READ_BLOCK  ((size_t)1 << 20)
 
 struct sha256 {
     EVP_MD_CTX *context;
@@ -105,13 +107,19 @@ int sha256_file(int directory, const char *path, uint8_t digest[SHA256_SIZE], ui
     OWN_FD fd = file_open(directory, path, O_RDONLY | O_NOCTTY, 0, err);
     if (fd < 0)
         return -1;
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return error_set_errno(err, errno, "cannot read %s", path);
+    /* Most files are small: a byte more than they hold sees their end. */
+    size_t size = (uint64_t)status.st_size < READ_BLOCK ? (size_t)status.st_size + 1 : READ_BLOCK;
+    size = size < SMALL_BLOCK ? SMALL_BLOCK : size;
     CLEANUP(sha256_cleanup) struct sha256 *hash = sha256_new();
-    OWN_MEMORY(uint8_t) block = memory_allocate(READ_BLOCK);
+    OWN_MEMORY(uint8_t) block = memory_allocate(size);
     if (!hash || !block)
         return error_set_memory(err);
     uint64_t total = 0;
     for (;;) {
-        ssize_t got = read(fd, block, READ_BLOCK);
+        ssize_t got = read(fd, block, size);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
