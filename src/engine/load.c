@@ -34,6 +34,8 @@ static void clear(struct run *run) {
     run->axes = NULL;
     run->arena = NULL;
     run->woken_first = run->woken_last = run->parked = NULL;
+    run->reset_list = NULL; /* of a command that was refused half-way */
+    run->undone = false;
 }
 
 void run_free(struct run *run) {

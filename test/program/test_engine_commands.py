@@ -302,6 +302,35 @@ steps:
     assert 'done by hand' in lab.record()['a']['reason']
 
 
+def test_a_refused_restart_leaves_nothing_for_the_next(lab):
+    """Both are applied by the same program; the first was refused when some tasks were on its list."""
+    text = ('name: twice\ninputs:\n' + JUDGE_INPUT + '''
+steps:
+  - {id: list, command: 'echo "[1,2,3,4,5]" > /out/l'}
+  - {id: make, foreach: {json: list/l}, command: 'echo ${item} > /out/m'}
+  - id: hold
+    foreach: make
+    in: make
+''' + JUDGE_MOUNT + '''
+    command: 'echo ${item} >> /judge/log; until [ -e /judge/go ]; do sleep 0.02; done'
+  - id: last
+''' + JUDGE_MOUNT + '''
+    command: 'until [ -e /judge/end ]; do sleep 0.02; done'
+    resources: {cpus: 0.1}
+''')
+    program = started(lab, text)
+    for _ in range(3):
+        assert 'running' in lab.glovebox('restart', 'last', '--from', 'make', status=1).stderr
+    release(lab)
+    wait_until(lambda: lab.counts()['succeeded'] == 11)
+    lab.glovebox('restart', 'last', '--from', 'make')
+    wait_until(lambda: lab.tasks()['hold@5']['attempts'] == 2 and lab.counts()['succeeded'] == 11)
+    (lab.folder / 'judge' / 'end').touch()
+    program.communicate(timeout=30)
+    assert program.returncode == 0
+    assert sorted(lab.judged()) == sorted('1234512345')
+
+
 def test_what_has_not_begun_waits_for_what_a_mark_opens_again(lab):
     text = ('name: marked\ninputs:\n' + JUDGE_INPUT + '''
 steps:
