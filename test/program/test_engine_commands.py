@@ -313,12 +313,13 @@ steps:
     in: make
 ''' + JUDGE_MOUNT + '''
     command: 'echo ${item} >> /judge/log; until [ -e /judge/go ]; do sleep 0.02; done'
+    resources: {cpus: 0.1}
   - id: last
 ''' + JUDGE_MOUNT + '''
     command: 'until [ -e /judge/end ]; do sleep 0.02; done'
     resources: {cpus: 0.1}
 ''')
-    program = started(lab, text)
+    program = started(lab, text, tasks=5)
     for _ in range(3):
         assert 'running' in lab.glovebox('restart', 'last', '--from', 'make', status=1).stderr
     release(lab)
