@@ -212,8 +212,8 @@ static void on_prepare(uv_prepare_t *handle) {
         usleep(schedule_leisure(drive->engine));
 }
 
-/* Names of the runs under way that were made since we last looked, and of the one we are here for.
- */
+/* Names of the runs under way that were made since we last looked, and of the one we are here for;
+ * not of those that a command has woken, and loaded, meanwhile. */
 static json_t *list_new(struct engine *engine, const char *wanted, struct error **err) {
     OWN_JSON names = json_array();
     OWN_ROWS rows = store_query(engine->store, err,
@@ -224,7 +224,8 @@ static json_t *list_new(struct engine *engine, const char *wanted, struct error 
         return NULL;
     int more;
     while ((more = rows_next(rows, err)) > 0) {
-        json_array_append_new(names, json_string(rows_text(rows, 0)));
+        if (!engine_loaded_run(engine, rows_integer(rows, 1)))
+            json_array_append_new(names, json_string(rows_text(rows, 0)));
         if (rows_integer(rows, 1) > engine->newest)
             engine->newest = rows_integer(rows, 1);
     }

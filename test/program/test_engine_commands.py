@@ -59,6 +59,43 @@ def release(lab):
 # ----------------------------------------------------------------------- retry
 
 
+def test_a_run_that_a_command_wakes_is_driven_once(lab):
+    """The program drives an older run; a command wakes a newer one, that had ended before it came."""
+    text = ('name: twice\nparams: {who: {default: a}}\ninputs:\n' + JUDGE_INPUT + '''
+steps:
+  - {id: list, command: 'echo "[1,2,3,4,5,6]" > /out/l'}
+  - id: work
+    foreach: {json: list/l}
+    cache: false
+    on_failure: continue
+''' + JUDGE_MOUNT + '''
+    command: 'echo ${params.who}${item} >> /judge/log; [ -e /judge/may ] || exit 1;
+      until [ -e /judge/go-${params.who} ]; do sleep 0.02; done; sleep 0.1; echo x > /out/x'
+  - id: end
+    needs: work
+    resources: {cpus: 0.01}
+''' + JUDGE_MOUNT + '''
+    command: 'until [ -e /judge/end-${params.who} ]; do sleep 0.02; done'
+''')
+    judge = lab.judge()
+    first, second = (lab.run(text, '-i', 'judge=%s' % judge, '-p', 'who=%s' % who, status=1) for who in 'ab')
+    (judge / 'log').unlink()
+    (judge / 'may').touch()
+    driver = lab.glovebox.start('retry', first)
+    wait_until(lambda: len(lab.judged()) == min(6, os.cpu_count()))  # the first takes all of a small machine
+    other = lab.glovebox.start('retry', second)
+    wait_until(lambda: lab.counts(second).get('ready') == 6)
+    time.sleep(0.5)  # the driver looks for new runs ten times a second
+    for name in ('go-a', 'go-b', 'end-b'):
+        (judge / name).touch()
+    lab.wait_for_run('succeeded', second)
+    (judge / 'end-a').touch()
+    driver.communicate(timeout=60)
+    other.communicate(timeout=60)
+    assert (driver.returncode, other.returncode) == (0, 0)
+    assert sorted(lab.judged()) == sorted(who + item for who in 'ab' for item in '123456')
+
+
 def test_retry_runs_only_what_failed(lab):
     judge = lab.judge()
     (judge / 'fail2').touch()
